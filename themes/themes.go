@@ -24,4 +24,3 @@ type Theme struct {
 	Terms   string            `json:"terms,omitempty"`
 	Locale  string            `json:"locale,omitempty"` // the organization's language when the person has none: "es"
 }
-
