@@ -75,6 +75,9 @@ type Connection struct {
 	// Authoritative: addresses in this provider's assertions are vouched for although it sends no
 	// email_verified. Only for domains verified by Org.
 	Authoritative bool
+	// Guests lets the provider assert people whose address is missing or outside the organization's
+	// verified domains; their address is a contact and identifies nobody (S8).
+	Guests bool
 	// Private lists host:port targets that the operator allows although they are loopback or private
 	// (S23). Empty for tenants.
 	Private []string
@@ -185,6 +188,10 @@ type Env struct {
 type Protocol struct {
 	Open  func(c Connection, env Env) (Upstream, error) // no I/O; settings were checked when stored
 	Check Checker
+	// Pins tells in one text what besides Issuer decides who a person is: the claim or attribute that
+	// is the subject, the tenant. It cannot change once a connection has been switched on (S4). Two
+	// settings with equal pins name people alike. nil: Issuer decides alone.
+	Pins func(c Connection) string
 }
 
 // Protocols is the registry: cmd/vestibule/registry.go fills it.
