@@ -260,15 +260,15 @@ func (p *Provider) silent() bool {
 
 // auto is the person who is signed in without a page, if any.
 func (p *Provider) auto(hint string) (Person, bool) {
-	if !p.silent() {
+	p.mu.RLock()
+	auto, people := p.Auto, p.People
+	p.mu.RUnlock()
+	if auto == "" || len(people) == 0 {
 		return Person{}, false
 	}
 	if person, ok := p.hinted(hint); ok {
 		return person, true
 	}
-	p.mu.RLock()
-	auto, people := p.Auto, p.People
-	p.mu.RUnlock()
 	if auto == Anyone {
 		return people[p.turn.Add(1)%uint64(len(people))], true
 	}
