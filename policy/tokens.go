@@ -1,0 +1,38 @@
+package policy
+
+import "time"
+
+// AccessLifetime is how long an access token is good for. It cannot be called back while it lives, so
+// the operator alone raises its limit above ten minutes (S15).
+var AccessLifetime = &Rule[time.Duration]{
+	Key:       "tokens.access_lifetime",
+	Group:     "Tokens",
+	Title:     "Life of access tokens",
+	Help:      "How long an app may use an access token before it asks for a new one.",
+	Default:   5 * time.Minute,
+	Limit:     10 * time.Minute,
+	Loosest:   time.Hour,
+	Strictest: time.Minute,
+	Floor:     2 * time.Minute,
+	Tighter:   shorter,
+	Read:      readDuration,
+	Show:      showDuration,
+	Samples:   []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, time.Hour},
+}
+
+// RefreshLifetime is how long an app may go on refreshing after a sign-in.
+var RefreshLifetime = &Rule[time.Duration]{
+	Key:       "tokens.refresh_lifetime",
+	Group:     "Tokens",
+	Title:     "Life of refresh tokens",
+	Help:      "How long after a sign-in an app may renew its tokens.",
+	Default:   30 * day,
+	Limit:     90 * day,
+	Loosest:   365 * day,
+	Strictest: time.Minute,
+	Floor:     time.Hour,
+	Tighter:   shorter,
+	Read:      readDuration,
+	Show:      showDuration,
+	Samples:   []time.Duration{time.Minute, time.Hour, day, 30 * day, 90 * day, 365 * day},
+}
