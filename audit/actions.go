@@ -1,4 +1,74 @@
 package audit
 
+import "strings"
+
 // Action names what was done, dotted, in the past tense of its sentence. Stored, never renamed.
 type Action string
+
+// The table: every action of the house, one a line, with the sentence that the viewer shows. {actor}
+// and {target} are what the entry's references name today; {words} in braces are the entry's details.
+var (
+	RealmCreated        = says("realm.created", "{actor} made the realm {target}.")
+	OrgCreated          = says("org.created", "{actor} made the organization {target}.")
+	OrgStatusChanged    = says("org.status_changed", "{actor} set the organization {target} to {status}.")
+	DomainClaimed       = says("domain.claimed", "{actor} claimed the domain {target}.")
+	DomainVerified      = says("domain.verified", "The domain {target} was verified by {by}.")
+	DomainReleased      = says("domain.released", "{actor} gave up the domain {target}.")
+	ConnectionCreated   = says("connection.created", "{actor} made the connection {target}.")
+	ConnectionChanged   = says("connection.changed", "{actor} changed {fields} of the connection {target}.")
+	AppCreated          = says("app.created", "{actor} registered the app {target}.")
+	AppChanged          = says("app.changed", "{actor} changed {fields} of the app {target}.")
+	AppEntitled         = says("app.entitled", "{actor} let this organization use the app {target}.")
+	AppUnentitled       = says("app.unentitled", "{actor} ended this organization's use of the app {target}.")
+	PersonCreated       = says("person.created", "{actor} made the account {target} ({source}).")
+	PersonStatusChanged = says("person.status_changed", "{actor} set the account {target} to {status}.")
+	MembershipCreated   = says("membership.created", "{actor} made {target} a {kind}.")
+	MembershipRemoved   = says("membership.removed", "{actor} ended the membership of {target}.")
+	IdentityLinked      = says("identity.linked", "{target} signs in through {connection} from now on.")
+	LoginSucceeded      = says("login.succeeded", "{actor} signed in to {target}.")
+	LoginRefused        = says("login.refused", "A sign-in to {target} was refused: {fault}.")
+	SessionStarted      = says("session.started", "{actor} started a session.")
+	SessionEnded        = says("session.ended", "{actor} ended a session of {target}.")
+	CodeReplayed        = says("code.replayed", "A code for {target} was used twice; what it gave was taken back.")
+	TokenIssued         = says("token.issued", "{target} received tokens for {actor}.")
+	TokenReplayed       = says("token.replayed", "A token of {target} was used twice; its family was ended.")
+	KeyCreated          = says("key.created", "{actor} made the signing key {target}.")
+	PolicyChanged       = says("policy.changed", "{actor} changed the policy of {target}.")
+	ThemeChanged        = says("theme.changed", "{actor} changed the look of {target}.")
+	TraceRead           = says("trace.read", "{actor} looked up the trace {target}.")
+)
+
+var sentences = map[Action]string{}
+
+// says writes an action into the table. A name that is there already is a mistake of this file.
+func says(name Action, sentence string) Action {
+	if _, twice := sentences[name]; twice {
+		panic("audit: two actions are called " + string(name))
+	}
+	sentences[name] = sentence
+	return name
+}
+
+// Sentence says an entry to people. name gives what a reference is called today; the id is shown where
+// it gives "". An action that a newer release recorded is shown as its name.
+func (e Entry) Sentence(name func(Ref) string) string {
+	text, known := sentences[e.Action]
+	if !known {
+		return string(e.Action)
+	}
+	pairs := []string{"{actor}", e.Actor.called(name), "{target}", e.Target.called(name)}
+	for key, value := range e.Detail {
+		pairs = append(pairs, "{"+key+"}", value)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+func (r Ref) called(name func(Ref) string) string {
+	if known := name(r); known != "" {
+		return known
+	}
+	if r.ID != "" {
+		return r.ID
+	}
+	return "Vestibule"
+}
