@@ -232,3 +232,39 @@ func TestAShelfForgets(t *testing.T) {
 		t.Errorf("%d things are kept, want 2", n)
 	}
 }
+
+func TestItServesWhileItIsChanged(t *testing.T) {
+	p := oidcProvider()
+	p.Auto = Anyone
+	a := newParty(t, start(t, p))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20 {
+			p.SetPeople(grace)
+			p.SetPeople()
+			p.SetPeople(ada, grace)
+			p.SetMisbehavior(NoEmail)
+			p.SetMisbehavior(None)
+			p.SetAuto(Anyone)
+			p.AddClient(Client{ID: "another"})
+			if err := p.Rotate(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		back := a.get(a.depart())
+		if back.location == nil {
+			continue // nobody worked there for a moment
+		}
+		if _, err := a.redeem(back.location.Query().Get("code")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

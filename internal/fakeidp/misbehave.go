@@ -63,7 +63,7 @@ var tricks = []Trick{
 	{UnverifiedEmail, "With an unverified address", "The provider has never checked that the address is theirs.", []Kind{OIDC}},
 	{ForeignEmail, "With another company's address", "The provider vouches for an address that belongs to somebody else's domain.", both},
 	{FastClock, "From a clock that is ten minutes fast", "The answer is not valid yet.", both},
-	{OtherTenant, "From another tenant", "The same provider, but another customer of it.", both},
+	{OtherTenant, "From another tenant", "Another customer of the same provider answers.", both},
 	{OtherRequest, "To another request", "The answer belongs to a sign-in that somebody else started.", both},
 	{Slow, "After a long wait", "The provider keeps the application waiting.", []Kind{OIDC}},
 	{Down, "Not at all", "The provider hangs up on the application.", []Kind{OIDC}},
@@ -77,8 +77,9 @@ func Tricks(kind Kind) []Trick {
 	return slices.DeleteFunc(slices.Clone(tricks), func(t Trick) bool { return !slices.Contains(t.Kinds, kind) })
 }
 
-func known(m Misbehavior) bool {
-	return m == None || slices.ContainsFunc(tricks, func(t Trick) bool { return t.Misbehavior == m })
+// offered says whether the page has a button for m.
+func (p *Provider) offered(m Misbehavior) bool {
+	return m == None || slices.ContainsFunc(Tricks(p.Kind), func(t Trick) bool { return t.Misbehavior == m })
 }
 
 // breaksTransport says whether m hurts whoever asks, a browser as much as a program.

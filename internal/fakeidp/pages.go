@@ -5,29 +5,12 @@ import (
 	"crypto/rand"
 	"embed"
 	"html/template"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
-
-// Style is how a provider looks and how it names what it says about people: in the way of one of the
-// two most common products, without their names or marks.
-type Style string
-
-const (
-	Okta  Style = "okta"  // a narrow centered card; attributes email, firstName, lastName, groups
-	Entra Style = "entra" // square and left-aligned; attributes named by long URIs
-)
-
-// Look is a provider's look.
-type Look struct {
-	Style Style  // the zero value is Okta
-	Brand string // "#rrggbb"; anything else means slate
-}
 
 //go:embed pages
 var pageFiles embed.FS
@@ -139,7 +122,7 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	person, ok := p.person(r.PostFormValue("person"))
 	pressed := Misbehavior(r.PostFormValue("misbehavior"))
-	if !ok || !known(pressed) {
+	if !ok || !p.offered(pressed) {
 		p.note(w, http.StatusBadRequest, "Nobody was chosen", "Go back and choose somebody from the list.")
 		return
 	}
@@ -149,7 +132,7 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request) {
 // send makes the browser post the answer to the application: at once by a script of ours, by a button
 // where scripts do not run.
 func (p *Provider) send(w http.ResponseWriter, app, to string, fields ...field) {
-	p.show(w, http.StatusOK, "send.html", sendPage{frame: p.frame("Signing you in"), App: app, To: to, Fields: fields})
+	p.show(w, http.StatusOK, "send.html", sendPage{frame: p.frame("Back to " + app), App: app, To: to, Fields: fields})
 }
 
 func (p *Provider) note(w http.ResponseWriter, status int, heading, text string) {
@@ -181,41 +164,9 @@ func (p *Provider) show(w http.ResponseWriter, status int, name string, page any
 	w.Write(b.Bytes())
 }
 
-// look is the style sheet: the brand first, then what both styles share.
-func (p *Provider) look(w http.ResponseWriter, r *http.Request) {
-	sheet, _ := pageFiles.ReadFile("pages/look.css")
-	fill, text := brand(p.Look.Brand)
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "max-age=300")
-	w.Write([]byte(":root{--brand:" + fill + ";--on-brand:" + text + "}\n"))
-	w.Write(sheet)
-}
-
-// mark is the icon in the browser's tab.
-func (p *Provider) mark(w http.ResponseWriter, r *http.Request) {
-	fill, _ := brand(p.Look.Brand)
-	w.Header().Set("Content-Type", "image/svg+xml")
-	w.Header().Set("Cache-Control", "max-age=300")
-	io.WriteString(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="`+fill+`"/></svg>`)
-}
-
 func (p *Provider) sendScript(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "max-age=300")
 	http.ServeFileFS(w, r, pageFiles, "pages/send.js")
-}
-
-// brand is a fill and the text color that can be read on it (WCAG 2.2, 1.4.3): one of white and black
-// always has 4.5:1.
-func brand(color string) (fill, text string) {
-	rgb, err := strconv.ParseUint(strings.TrimPrefix(color, "#"), 16, 32)
-	if err != nil || len(color) != 7 || color[0] != '#' {
-		return "#3d4a5c", "#ffffff"
-	}
-	// Where white and black contrast equally, by the definition of relative luminance.
-	if luminance(uint32(rgb)) > 0.179 {
-		return color, "#000000"
-	}
-	return color, "#ffffff"
 }
 
 func initials(name string) string {
