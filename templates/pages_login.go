@@ -135,7 +135,8 @@ type FaultPage struct {
 	Status       int      // the HTTP status, chosen by whoever writes the page
 }
 
-// Detail is one line of what an administrator wants to know. Name is one of the Detail… constants.
+// Detail is one line of what an administrator wants to know. Name is one of the
+// Detail… constants, or any text that is its own label.
 type Detail struct{ Name, Value string }
 
 const (

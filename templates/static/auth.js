@@ -1,0 +1,34 @@
+// Sign-in pages: everything here is an improvement, nothing is required.
+const $ = (s, r = document) => r.querySelectorAll(s);
+
+// Send a form once.
+for (const f of $('form[data-once]')) f.addEventListener('submit', (e) => {
+  if (f.dataset.sent) return e.preventDefault();
+  if (!f.checkValidity()) { e.preventDefault(); return f.reportValidity(); }
+  f.dataset.sent = 1;
+  (e.submitter ?? f.querySelector('[type=submit]'))?.setAttribute('aria-busy', 'true');
+});
+// Coming back with the browser's Back button must not leave a dead form.
+addEventListener('pageshow', () => { for (const f of $('form[data-once]')) { delete f.dataset.sent; f.querySelector('[aria-busy]')?.removeAttribute('aria-busy'); } });
+
+// Copy what a button names, and say so in its own words.
+if (navigator.clipboard) for (const b of $('[data-copy]')) {
+  const label = b.querySelector('span'), was = label.textContent;
+  b.hidden = false;
+  b.addEventListener('click', async () => {
+    await navigator.clipboard.writeText(document.querySelector(b.dataset.copy).textContent.trim());
+    label.textContent = b.dataset.copied; setTimeout(() => { label.textContent = was; }, 1500);
+  });
+}
+
+// Shorten a long list while typing.
+const plain = (s) => s.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
+for (const box of $('[data-filter]')) {
+  const items = [...$(`${box.dataset.filter} > li`)], status = box.querySelector('[data-none]');
+  box.hidden = false;
+  box.querySelector('input').addEventListener('input', (e) => {
+    const words = plain(e.target.value).split(/\s+/);
+    for (const li of items) li.hidden = !words.every((w) => plain(li.textContent).includes(w));
+    status.textContent = items.every((li) => li.hidden) ? status.dataset.none : '';
+  });
+}

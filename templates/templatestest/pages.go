@@ -1,0 +1,103 @@
+package templatestest
+
+import "github.com/vestibule-id/vestibule/templates"
+
+// Pages is one realistic example of every state of every page of a login.
+func Pages() []templates.Page {
+	pages := append(identifyPages(), choosePages()...)
+	return append(append(pages, endPages()...), faultPages()...)
+}
+
+const (
+	action = "/login/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs/identify"
+	app    = "Treasury Hub"
+	home   = "https://treasury.example/"
+	trace  = "VB-7Q4K-29TM"
+)
+
+func identifyPages() []templates.Page {
+	plain := templates.IdentifyPage{Action: action, Step: "identify", App: app, HandleAllowed: true}
+	ours := templates.IdentifyPage{Action: action, Step: "identify", App: app, Org: "Acme Bank", CanChooseOther: true, OtherURL: "/login/other"}
+	wrong := plain
+	wrong.Value, wrong.Error = "priya.raman@", templates.IdentifyMalformed
+	empty := ours
+	empty.Error = templates.IdentifyEmpty
+	foreign := ours
+	foreign.Value, foreign.Error, foreign.Domain = "priya.raman@acmebnk.example", templates.IdentifyUnknownDomain, "acmebnk.example"
+	foreign.Suggestion = "priya.raman@acmebank.example"
+	single := ours
+	single.Connection, single.ConnectionName = "con_06a4m2k0q1v6d3t8r5e7p9h2bc", "Okta"
+	known := plain
+	known.Remembered = []templates.RememberedOrg{
+		{Value: "org_06a4m2k0q1v6d3t8r5e7p9h2bc", Name: "Acme Bank", Logo: "/theme/acme-bank.svg", Hint: "Okta"},
+		{Value: "org_06a4m2k0q1v6d3t8r5e7p9h2bd", Name: "MexBanco", Logo: "/theme/mexbanco.svg", LogoDark: "/theme/mexbanco-dark.svg", Hint: "Microsoft Entra ID"},
+	}
+	return []templates.Page{
+		plain, ours, wrong, empty, foreign, single, known,
+		templates.NoCompanyPage{Action: action, Step: "identify", Value: "someone@nowhere.example", App: app},
+	}
+}
+
+func choosePages() []templates.Page {
+	few := templates.ChoosePage{
+		Action: action, Step: "choose", App: app, Who: "b.jensen@mightybank.example", ChangeURL: "/login/again", CanRemember: true,
+		Items: []templates.ChooseItem{
+			{Value: "org_1", Name: "Acme Bank", Logo: "/theme/acme-bank.svg", Hint: "Signs in with Okta", LastUsed: true},
+			{Value: "org_2", Name: "MexBanco", Logo: "/theme/mexbanco.svg", LogoDark: "/theme/mexbanco-dark.svg", Hint: "Signs in with Microsoft Entra ID"},
+			{Value: "org_3", Name: "Kaufmännische Genossenschaft Nordfriesland und Umgebung"},
+		},
+	}
+	many := few
+	many.Items = nil
+	for _, name := range []string{"Acme Bank", "Banco Andino", "Crédit Lémanique", "Delta Savings", "Everett Trust", "Fjord Sparebank", "Golden Bay", "Harbor Supplies"} {
+		many.Items = append(many.Items, templates.ChooseItem{Value: name, Name: name, Hint: "Member"})
+	}
+	post := templates.LeavingPage{
+		URL: "https://acmebank.okta.example/app/sso/saml", Provider: "Okta", Host: "acmebank.okta.example", Org: "Acme Bank",
+		Who: "priya.raman@acmebank.example", ChangeURL: "/login/again",
+		Fields: []templates.FormField{{Name: "SAMLRequest", Value: "PHNhbWxwOkF1dGhuUmVxdWVzdC8+"}, {Name: "RelayState", Value: "r3l4y"}},
+	}
+	link := post
+	link.Fields, link.URL = nil, "https://acmebank.okta.example/authorize?client_id=a&state=b"
+	return []templates.Page{
+		few, many,
+		templates.ChooseConnectionPage{
+			Action: action, Step: "authenticate", App: app, Org: "MightyBank Americas", Who: "b.jensen@mightybank.example", ChangeURL: "/login/again",
+			Items: []templates.ChooseItem{{Value: "con_1", Name: "Okta", Hint: "For employees", LastUsed: true}, {Value: "con_2", Name: "Partner directory", Hint: "For contractors"}},
+		},
+		post, link,
+	}
+}
+
+func endPages() []templates.Page {
+	return []templates.Page{
+		templates.NotMemberPage{Org: "Acme Bank", App: app, Who: "sam@partner.example", Contact: "it@acmebank.example", OtherURL: "/login/again", AppURL: home, Code: trace},
+		templates.NotMemberPage{Org: "Acme Bank", App: app, Who: "sam@acmebank.example", Suspended: true, Code: trace},
+		templates.OverPage{Reason: templates.OverExpired, App: app, AppURL: home, Code: trace},
+		templates.OverPage{Reason: templates.OverUsed, App: app, AppURL: home},
+		templates.OverPage{Reason: templates.OverOtherBrowser},
+		templates.LogoutConfirmPage{Action: "/logout", Step: "c0nf1rm", App: app, Who: "priya.raman@acmebank.example", CancelURL: home},
+		templates.LogoutDonePage{App: app, AppURL: home, Remains: []string{"Okta of Acme Bank", "Microsoft Entra ID of MexBanco"}},
+		templates.LogoutDonePage{},
+	}
+}
+
+func faultPages() []templates.Page {
+	sso := templates.FaultOf("en", "saml.bad_cert", templates.Names{Provider: "Okta", Org: "Acme Bank", App: app})
+	sso.Who, sso.Contact, sso.Code, sso.Status = "Acme Bank", "it@acmebank.example", trace, 502
+	sso.BackURL = home
+	sso.Details = []templates.Detail{
+		{Name: templates.DetailWhen, Value: "21 Nov 2026, 09:41:07 UTC"},
+		{Name: templates.DetailConnection, Value: "Acme Bank · Okta (SAML)"},
+		{Name: templates.DetailProblem, Value: "saml.bad_cert"},
+		{Name: templates.DetailCheck, Value: "Signed by a certificate of the connection"},
+		{Name: templates.DetailGot, Value: "SHA-256 4F:9A:11:C2:08:77:31:9E:0B:52:6D:AA:1F:83:C9:40:75:E8:2B:96:D1:0C:67:F4:3A:BD:58:12:EE:7D:90:E0"},
+		{Name: templates.DetailExpected, Value: "SHA-256 B8:03:5E:71:2D:44:9C:F0:66:A1:3B:87:52:DE:18:C5:09:7A:E3:4F:90:2C:BB:61:D8:35:FA:0E:74:A9:91:C4"},
+		{Name: templates.DetailApp, Value: app},
+	}
+	busy := templates.FaultOf("en", "upstream.unreachable", templates.Names{Provider: "Okta", Org: "Acme Bank"})
+	busy.RetryURL, busy.Code, busy.Status = "/login/again", trace, 502
+	ours := templates.FaultOf("en", "internal", templates.Names{})
+	ours.Code, ours.Status = trace, 500
+	return []templates.Page{sso, busy, ours}
+}

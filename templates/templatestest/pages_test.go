@@ -1,0 +1,5 @@
+package templatestest
+
+import "testing"
+
+func TestPages(t *testing.T) { Run(t, Pages()) }
