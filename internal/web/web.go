@@ -22,7 +22,7 @@ var (
 	ErrMethod       = fault.New(fault.Invalid, "web.method", "This address does not answer that kind of request.")
 	ErrTooMany      = fault.New(fault.Throttled, "web.too_many", "Too many requests came from your network in a short time.")
 	ErrMisdirected  = fault.New(fault.Invalid, "web.misdirected", "This service does not answer under that name.")
-	errPanic        = fault.New(fault.Internal, "internal", "Something broke on our side.")
+	errPanic        = fault.Of(errors.New("a handler panicked"))
 	errWroteAlready = errors.New("an error after the answer had begun")
 )
 
