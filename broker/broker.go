@@ -1,11 +1,27 @@
 // Package broker is the front door for applications: the OpenID Provider they talk to, the sessions of
 // the people who sign in to them, and the one door, Admit, that stands before every code and token.
 //
-// It hands each login to flows and gets a result back through its finisher. The OpenID library's types
-// stay in the server_*.go files.
+// It checks an app's request, hands the login to flows, and gets a result back through its finisher.
+// Whatever it issues is minted from an Admission, which only Admit makes. The OpenID library's types
+// stay in server_token.go; addresses that people see are handlers of our own.
 package broker
 
-import "github.com/vestibule-id/vestibule/internal/fault"
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/brief"
+	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/templates"
+)
 
 var (
 	ErrAppNotFound     = fault.New(fault.NotFound, "broker.app_not_found", "There is no such app.")
@@ -13,4 +29,119 @@ var (
 	ErrSessionNotFound = fault.New(fault.NotFound, "broker.session_not_found", "There is no such session.")
 	ErrGrantNotFound   = fault.New(fault.NotFound, "broker.grant_not_found", "There is no such grant.")
 	ErrCodeUsed        = fault.New(fault.Conflict, "broker.code_used", "This code was redeemed already.")
+
+	ErrUnknownClient = fault.New(fault.Invalid, "broker.unknown_client", "The app that sent you here is not known to this service.")
+	ErrRedirectURI   = fault.New(fault.Invalid, "broker.redirect_uri", "The app wants you sent back to an address that is not registered for it.")
+	ErrRequest       = fault.New(fault.Invalid, "broker.request", "The app's sign-in request could not be read.")
+	ErrPostLogout    = fault.New(fault.Invalid, "broker.post_logout_redirect_uri", "The app wants you sent on to an address that is not registered for it.")
+	ErrHint          = fault.New(fault.Invalid, "broker.id_token_hint", "The app's sign-out request carries a token that is not ours.")
+	ErrApp           = fault.New(fault.Denied, "broker.app_suspended", "This app is switched off.")
+	ErrNotAdmitted   = fault.New(fault.Denied, "broker.not_admitted", "You can't use this app right now.")
+	ErrMoved         = fault.New(fault.Unavailable, "broker.moved", "Something about your access changed while you signed in. Start again.")
 )
+
+// Revisions counts the changes of everything that admission depends on but a person's own data.
+type Revisions interface {
+	// Revision is exact in a transaction, at most a second old outside.
+	Revision(ctx context.Context) (int64, error)
+}
+
+// Broker is the front door. All fields but Limits are required.
+type Broker struct {
+	Apps      Apps
+	Sessions  Sessions
+	Tokens    Tokens
+	Keys      *Keyring
+	Directory *directory.Service
+	Judge     *flows.Judge
+	Flows     *flows.Engine
+	Revisions Revisions
+	Brief     brief.Store
+	Counter   brief.Counter
+	Audit     audit.Recorder
+	Traces    audit.Traces
+	Tx        directory.Tx
+	Cookies   web.Cookies
+	Looks     *flows.Looks
+	Pages     *templates.Renderer
+	Proxies   web.Proxies
+	Limits    Limits
+	// Issuer is this provider's name (OpenID Connect Discovery section 3): configuration, never the
+	// Host header.
+	Issuer string
+	Now    func() time.Time
+	Log    *slog.Logger
+
+	once         sync.Once // discovery is written once
+	described    []byte
+	describedErr error
+}
+
+// Limits bound what one network, and one app, may ask for; zero values allow everything.
+type Limits struct {
+	AuthorizePerNetwork web.Limit // new logins from one network
+	AuthorizePerApp     web.Limit
+	TokenPerNetwork     web.Limit // failed client authentications from one network
+}
+
+// DefaultLimits keep one network from filling the store, and let a large office sign in at nine.
+func DefaultLimits() Limits {
+	return Limits{
+		AuthorizePerNetwork: web.Limit{Name: "authorize-network", Most: 1200, Per: time.Minute},
+		AuthorizePerApp:     web.Limit{Name: "authorize-app", Most: 60000, Per: time.Minute},
+		TokenPerNetwork:     web.Limit{Name: "token-network", Most: 300, Per: time.Minute},
+	}
+}
+
+// Routes mounts the provider.
+func (b *Broker) Routes(m *web.Mux) {
+	m.Page("GET /authorize", b.authorize)
+	m.Callback("POST /authorize", b.keepAuthorize)
+	m.Page("GET /logout", b.logout)
+	m.Callback("POST /logout", b.keepLogout)
+	m.Page("POST /logout/confirm", b.logoutConfirmed)
+	m.API("GET /.well-known/openid-configuration", writeProblem, b.discovery)
+	m.API("GET /keys", writeProblem, b.jwks)
+	m.API("GET /userinfo", writeBearerError, b.userinfo)
+	m.API("POST /userinfo", writeBearerError, b.userinfo)
+	token := b.tokenServer()
+	m.API("POST /token", writeOAuthError, token)
+	m.API("OPTIONS /token", writeOAuthError, b.preflight)
+	m.API("OPTIONS /userinfo", writeOAuthError, b.preflight)
+}
+
+func (b *Broker) record(ctx context.Context, org directory.OrgID, who directory.PersonID, act audit.Action, target audit.Ref, detail map[string]string) error {
+	now := b.Now()
+	return b.Audit.Record(ctx, audit.Entry{
+		ID: string(directory.NewEntryID(now)), At: now, Org: string(org), Actor: audit.Ref{Kind: "person", ID: string(who)},
+		Action: act, Target: target, Detail: detail,
+	})
+}
+
+func hashOf(secret string) [sha256.Size]byte { return sha256.Sum256([]byte(secret)) }
+
+// AddApp registers an app.
+func (b *Broker) AddApp(ctx context.Context, a directory.Actor, app App) error {
+	if err := directory.Allow(a, "", directory.ManageApps); err != nil {
+		return err
+	}
+	app, err := app.checked()
+	if err != nil {
+		return err
+	}
+	return b.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := b.Apps.CreateApp(ctx, app); err != nil {
+			return err
+		}
+		now := b.Now()
+		return b.Audit.Record(ctx, audit.Entry{
+			ID: string(directory.NewEntryID(now)), At: now, Actor: a.Ref(), Action: audit.AppCreated,
+			Target: audit.Ref{Kind: "app", ID: string(app.ID)},
+		})
+	})
+}
+
+// unavailable says whether an error is a part that cannot be reached, which asking again may mend.
+func unavailable(err error) bool {
+	return errors.Is(err, brief.ErrUnavailable) || errors.Is(err, ErrMoved)
+}

@@ -36,6 +36,6 @@ type Tokens interface {
 	TokenByCode(ctx context.Context, codeHash [sha256.Size]byte) (TokenGrant, error)
 	Token(ctx context.Context, org directory.OrgID, id directory.GrantID) (TokenGrant, error)
 	RevokeToken(ctx context.Context, org directory.OrgID, id directory.GrantID, at time.Time, reason string) error
-	// RevokeTokensOf revokes what a session opened: for one app, or for all when app is "".
-	RevokeTokensOf(ctx context.Context, realm directory.RealmID, session directory.SessionID, app directory.AppID, at time.Time, reason string) error
+	// RevokeTokensOf revokes what a session opened in one organization, or in all when org is "".
+	RevokeTokensOf(ctx context.Context, realm directory.RealmID, session directory.SessionID, org directory.OrgID, at time.Time, reason string) error
 }

@@ -50,6 +50,8 @@ type Sessions interface {
 	// SessionByToken finds a session with its proofs and organizations, ended or not;
 	// ErrSessionNotFound when there is none.
 	SessionByToken(ctx context.Context, hash [sha256.Size]byte) (Session, error)
+	// Session finds a running or ended session by its public id.
+	Session(ctx context.Context, home directory.OrgID, id directory.SessionID) (Session, error)
 	// UpdateSession is compare-and-swap on Version. It stores TokenHash, Ends, Ended, Proofs and Orgs.
 	UpdateSession(ctx context.Context, home directory.OrgID, id directory.SessionID, change func(*Session) error) error
 	// MarkApp notes an app that was signed in to; the first note for (session, app, org) stays.

@@ -63,6 +63,8 @@ type Service struct {
 	Tx    Tx
 	Audit audit.Recorder
 	Now   func() time.Time
+
+	folds folds
 }
 
 // record writes one entry about org, made now, in the transaction of ctx.

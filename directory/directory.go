@@ -127,6 +127,9 @@ type Person struct {
 	// Email is how to reach the person. It matches nobody and proves nothing unless it is an
 	// identifier as well (see Identifier, S8).
 	Email string
+	// EmailSince is when Email became an identifier of this person, vouched for or proved; zero while
+	// it is a contact only.
+	EmailSince time.Time
 	// EmailProved is when the mailbox itself was proved to us; zero when it never was. What a domain's
 	// verification says of the address is computed when asked, never stored (S9).
 	EmailProved time.Time

@@ -3,6 +3,12 @@ package directory
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/policy"
 )
 
 // PolicyLevel names one level that policy folds over. Exactly the fields of its kind are set; the zero
@@ -27,4 +33,143 @@ type Policies interface {
 	PolicyDoc(ctx context.Context, at PolicyLevel) (PolicyDoc, error)
 	// PutPolicyDoc is compare-and-swap on Version: ErrMoved.
 	PutPolicyDoc(ctx context.Context, at PolicyLevel, d PolicyDoc) error
+}
+
+// Effective is the policy that holds for an organization's people in one app, folded over the platform,
+// the realm, the chain and the app. The same documents fold once: the result is kept until one changes.
+func (s *Service) Effective(ctx context.Context, chain Chain, app AppID) (policy.Effective, error) {
+	at := make([]PolicyLevel, 0, len(chain)+3)
+	at = append(at, PolicyLevel{}, PolicyLevel{Realm: chain.Org().Realm})
+	for _, o := range chain {
+		at = append(at, PolicyLevel{Org: o.ID})
+	}
+	at = append(at, PolicyLevel{App: app})
+	docs := make([]PolicyDoc, len(at))
+	seen := make([]int64, 0, 2*len(at))
+	for i, level := range at {
+		doc, err := s.PolicyDoc(ctx, level)
+		if err != nil {
+			return policy.Effective{}, err
+		}
+		docs[i] = doc
+		seen = append(seen, doc.Version)
+	}
+	for _, o := range chain {
+		seen = append(seen, o.Version) // a renamed organization is named anew in provenance
+	}
+	return s.folds.get(foldKey{chain.Org().ID, app}, seen, func() (policy.Effective, error) {
+		return policy.Resolve(levels(at, docs, chain))
+	})
+}
+
+func levels(at []PolicyLevel, docs []PolicyDoc, chain Chain) []policy.Level {
+	out := make([]policy.Level, len(at))
+	for i, l := range at {
+		out[i] = policy.Level{Values: docs[i].Values, Defaults: docs[i].Defaults, Limits: docs[i].Limits}
+		switch {
+		case l.Org != "":
+			out[i].Kind, out[i].ID, out[i].Name = policy.Org, string(l.Org), chain[i-2].Name
+		case l.App != "":
+			out[i].Kind, out[i].ID = policy.App, string(l.App)
+		case l.Realm != "":
+			out[i].Kind, out[i].ID = policy.Realm, string(l.Realm)
+		default:
+			out[i].Kind = policy.Platform
+		}
+	}
+	return out
+}
+
+// SetPolicy changes what one level asks for. Each wish is checked against the levels above it; nothing
+// is clamped in silence. A nil wish takes the level's own value away.
+func (s *Service) SetPolicy(ctx context.Context, a Actor, org OrgID, wishes map[string]json.RawMessage) error {
+	if err := Allow(a, org, ManageSignIn); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		chain, err := s.OrgChain(ctx, org)
+		if err != nil {
+			return err
+		}
+		at := []PolicyLevel{{}, {Realm: chain.Org().Realm}}
+		for _, o := range chain {
+			at = append(at, PolicyLevel{Org: o.ID})
+		}
+		docs := make([]PolicyDoc, len(at))
+		for i, level := range at {
+			if docs[i], err = s.PolicyDoc(ctx, level); err != nil {
+				return err
+			}
+		}
+		above := levels(at[:len(at)-1], docs[:len(at)-1], chain)
+		own := docs[len(docs)-1]
+		if own.Values, err = merged(above, own.Values, wishes); err != nil {
+			return err
+		}
+		if err := s.PutPolicyDoc(ctx, PolicyLevel{Org: org}, own); err != nil {
+			return err
+		}
+		detail := map[string]string{}
+		for key, wish := range wishes {
+			detail[key] = string(wish)
+		}
+		return s.record(ctx, a, org, audit.PolicyChanged, orgRef(org), detail)
+	})
+}
+
+func merged(above []policy.Level, before, wishes map[string]json.RawMessage) (map[string]json.RawMessage, error) {
+	after := maps.Clone(before)
+	if after == nil {
+		after = map[string]json.RawMessage{}
+	}
+	for key, wish := range wishes {
+		if wish == nil {
+			delete(after, key)
+			continue
+		}
+		if err := policy.Check(above, key, wish); err != nil {
+			return nil, err
+		}
+		after[key] = wish
+	}
+	return after, nil
+}
+
+type foldKey struct {
+	org OrgID
+	app AppID
+}
+
+type fold struct {
+	seen []int64
+	eff  policy.Effective
+}
+
+// maxFolds bounds the memory of folded policies, about a kilobyte each.
+const maxFolds = 16384
+
+// folds keeps what was folded, by the versions it was folded from.
+type folds struct {
+	mu sync.RWMutex
+	by map[foldKey]fold
+}
+
+func (f *folds) get(key foldKey, seen []int64, build func() (policy.Effective, error)) (policy.Effective, error) {
+	f.mu.RLock()
+	have, ok := f.by[key]
+	f.mu.RUnlock()
+	if ok && slices.Equal(have.seen, seen) {
+		return have.eff, nil
+	}
+	eff, err := build()
+	if err != nil {
+		return policy.Effective{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by == nil || len(f.by) >= maxFolds {
+		f.by = map[foldKey]fold{}
+	}
+	f.by[key] = fold{seen: seen, eff: eff}
+	return eff, nil
 }

@@ -1,0 +1,129 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/policy"
+)
+
+// The ladder of authentication contexts (RFC 9470), published in discovery as far as it can be reached.
+const acrOne = "urn:vestibule:acr:1fa"
+
+// Admission is Admit's word that a person may use an app in an organization now. Its fields are its
+// own: nobody else can make one, and whatever is issued is minted from one (S6).
+type Admission struct {
+	app      App
+	org      directory.Chain
+	person   directory.Person
+	proofs   []flows.Proof // those that count, newest first
+	policy   policy.Effective
+	acr      string
+	amr      []string
+	authTime time.Time
+	// What it rests on: a write is made only while both still stand (S15).
+	revision int64
+	at       time.Time
+}
+
+// admitRequest says whom the door is asked to let through.
+type admitRequest struct {
+	Person  directory.PersonID
+	Realm   directory.RealmID
+	Org     directory.OrgID
+	App     directory.AppID
+	Session *flows.Held
+	// Fresh are proofs that a login just brought, and Started when that login began.
+	Fresh   []flows.Proof
+	Started time.Time
+	// Grant is when the grant was opened that a token was shown of; zero at a login or a code. Using a
+	// token is no activity of the person, and idle time is judged where the grant was opened (S47).
+	Grant time.Time
+}
+
+// Admit is the one door: it stands before every code, token and claim. It checks realm, person,
+// membership and its end, every ancestor's status, app status and entitlement, connection state, policy
+// and the proofs that count, all as they are now.
+func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) {
+	revision, err := b.Revisions.Revision(ctx)
+	if err != nil {
+		return Admission{}, err
+	}
+	app, err := b.Apps.AppByID(ctx, in.App)
+	if err != nil {
+		return Admission{}, err
+	}
+	if app.Status != directory.Active {
+		return Admission{}, ErrApp
+	}
+	session := in.Session
+	if session != nil && !in.Grant.IsZero() {
+		session = asOf(session, in.Grant)
+	}
+	s, eff, err := b.Judge.State(ctx, flows.Asking{
+		App: in.App, Org: in.Org, Route: flows.RouteNamed, Person: in.Person, Session: session,
+		Proofs: in.Fresh, Started: in.Started,
+	})
+	if err != nil {
+		return Admission{}, err
+	}
+	d := flows.Decide(flows.DefaultFlow, eff, s)
+	if d.Refused != nil {
+		return Admission{}, d.Refused
+	}
+	if !d.Done || len(d.Counting) == 0 || s.Person.Person.Realm != in.Realm || s.Org.Chain.Org().Realm != in.Realm {
+		return Admission{}, ErrNotAdmitted.Because("step wanted: " + string(d.Step))
+	}
+	return Admission{
+		app: app, org: s.Org.Chain, person: s.Person.Person, proofs: d.Counting, policy: eff,
+		acr: acrOne, amr: amrOf(d.Counting), authTime: d.Counting[0].At, revision: revision, at: s.Now,
+	}, nil
+}
+
+// asOf shows a session as if it was last used when the grant was opened.
+func asOf(h *flows.Held, at time.Time) *flows.Held {
+	c := *h
+	c.Marks = slices.Clone(h.Marks)
+	for i, m := range c.Marks {
+		if m.Seen.Before(at) {
+			c.Marks[i].Seen = at
+		}
+	}
+	return &c
+}
+
+// amrOf names the methods of the proofs that count (RFC 8176), as their sources gave them; a source
+// that gave none vouched by federation alone, which has no name there.
+func amrOf(proofs []flows.Proof) []string {
+	var out []string
+	for _, p := range proofs {
+		for _, m := range p.AMR {
+			if !slices.Contains(out, m) && len(out) < 8 {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// stands says, inside the transaction of a write, whether what the admission rests on is still so.
+func (b *Broker) stands(ctx context.Context, a Admission) error {
+	now, err := b.Revisions.Revision(ctx)
+	if err != nil {
+		return err
+	}
+	if now != a.revision {
+		return ErrMoved.Because("configuration")
+	}
+	p, _, err := b.Directory.Person(ctx, a.org.Org().ID, a.person.ID)
+	if err != nil {
+		return err
+	}
+	if p.Version != a.person.Version {
+		return ErrMoved.Because("person")
+	}
+	return nil
+}

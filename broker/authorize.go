@@ -1,0 +1,416 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/brief"
+	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/internal/web"
+)
+
+// authRequest is an authorization request (OpenID Connect Core section 3.1.2.1) that was found good,
+// as a login carries it.
+type authRequest struct {
+	App         directory.AppID `json:"app"`
+	RedirectURI string          `json:"uri"`
+	Scope       []string        `json:"scp"`
+	State       string          `json:"st,omitempty"`
+	Nonce       string          `json:"non,omitempty"`
+	Challenge   string          `json:"chl,omitempty"`
+	Silent      bool            `json:"sil,omitempty"`
+
+	force, pick  bool
+	maxAge       *time.Duration
+	hint         string
+	locales      string
+	organization string
+	org          directory.OrgID
+}
+
+// authError is an error that goes back to the app (RFC 6749 section 4.1.2.1).
+type authError struct{ code, description string }
+
+func (e *authError) Error() string { return e.code + ": " + e.description }
+
+func invalid(description string) *authError { return &authError{"invalid_request", description} }
+
+// The authorize parameters that are read. Others are ignored, as RFC 6749 section 3.1 says, but one
+// that comes twice refuses the request, known or not.
+const (
+	maxState = 4096
+	maxHint  = 320
+)
+
+var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`) // S256 of anything (RFC 7636 section 4.2)
+
+// authorize is the authorization endpoint.
+func (b *Broker) authorize(w http.ResponseWriter, r *http.Request) error {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return ErrRequest.With(err)
+	}
+	if kept := values.Get("continue"); kept != "" {
+		if values, err = b.kept(r.Context(), kept); err != nil {
+			return err
+		}
+	}
+	return b.begin(w, r, values)
+}
+
+// keepAuthorize takes a request by POST from another site, which brings no cookie of ours: it checks
+// it, keeps it, and lets the browser come again by GET. It neither reads nor sets a cookie.
+func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return ErrRequest.With(err)
+	}
+	if app, redirect, err := b.caller(r.Context(), r.PostForm); err != nil {
+		return err
+	} else if _, err := b.parse(r.Context(), app, redirect, r.PostForm); err != nil {
+		return b.answerError(w, r, redirect, r.PostForm.Get("state"), err)
+	}
+	return b.keep(w, r, "/authorize", r.PostForm)
+}
+
+// keptLife is how long the browser has to follow one redirect.
+const keptLife = 10 * time.Minute
+
+func (b *Broker) keep(w http.ResponseWriter, r *http.Request, at string, form url.Values) error {
+	id := directory.NewSecret()
+	if err := b.Brief.Put(r.Context(), "request/"+id, []byte(form.Encode()), keptLife); err != nil {
+		return err
+	}
+	http.Redirect(w, r, at+"?continue="+id, http.StatusSeeOther)
+	return nil
+}
+
+func (b *Broker) kept(ctx context.Context, id string) (url.Values, error) {
+	raw, err := b.Brief.Get(ctx, "request/"+id)
+	if errors.Is(err, brief.ErrGone) {
+		return nil, flows.ErrOver.With(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return url.ParseQuery(string(raw))
+}
+
+// begin starts the login that a request asks for.
+func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values) error {
+	ctx := r.Context()
+	if err := b.Limits.AuthorizePerNetwork.Check(ctx, b.Counter, web.Network(b.Proxies.Address(r))); err != nil {
+		return err
+	}
+	app, redirect, err := b.caller(ctx, values)
+	if err != nil {
+		return err
+	}
+	req, err := b.parse(ctx, app, redirect, values)
+	if err != nil {
+		return b.answerError(w, r, redirect, one(values, "state"), err)
+	}
+	if err := b.Limits.AuthorizePerApp.Check(ctx, b.Counter, string(app.ID)); err != nil {
+		return err
+	}
+	payload, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	start := flows.Request{
+		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint,
+		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.locales,
+	}
+	if !req.pick {
+		if start.Session, err = b.held(ctx, r, req.hint); err != nil {
+			return err
+		}
+	}
+	d, err := b.Flows.Start(w, r, start)
+	if !req.Silent || err == nil && d.Done {
+		return err
+	}
+	return b.answerError(w, r, redirect, req.State, silentError(d, err, start.Session != nil))
+}
+
+// silentError is prompt=none's answer when a page would be needed (OpenID Connect Core section 3.1.2.6).
+func silentError(d flows.Decision, err error, session bool) error {
+	if err == nil && d.Refused != nil {
+		err = d.Refused
+	}
+	switch {
+	case err != nil:
+		return err
+	case d.Step == flows.StepChoose && session:
+		return &authError{"account_selection_required", "the person belongs to several organizations and must choose one"}
+	case session && d.Step == flows.StepAuthenticate:
+		return &authError{"interaction_required", "the session does not satisfy this organization's policy or this request"}
+	}
+	return &authError{"login_required", "nobody is signed in"}
+}
+
+// caller finds the app and where its answers go. What is wrong here is told to the person and to
+// nobody else: a browser is never sent to an address that is not registered.
+func (b *Broker) caller(ctx context.Context, values url.Values) (App, string, error) {
+	clientID, redirect := one(values, "client_id"), one(values, "redirect_uri")
+	if clientID == "" {
+		return App{}, "", ErrRequest.Because("client_id is missing or comes twice")
+	}
+	app, err := b.Apps.AppByClientID(ctx, clientID)
+	if errors.Is(err, ErrAppNotFound) {
+		return App{}, "", ErrUnknownClient.With(err)
+	}
+	if err != nil {
+		return App{}, "", err
+	}
+	if !app.allows(redirect) {
+		return App{}, "", &flows.Failure{Err: ErrRedirectURI.Because("not registered"), App: app.facts(), At: b.Now()}
+	}
+	if app.Status != directory.Active {
+		return App{}, "", &flows.Failure{Err: ErrApp, App: app.facts(), At: b.Now()}
+	}
+	return app, redirect, nil
+}
+
+// one gives a parameter that is there once and is text, else "".
+func one(values url.Values, name string) string {
+	v := values[name]
+	if len(v) != 1 || !utf8.ValidString(v[0]) || strings.ContainsRune(v[0], 0) {
+		return ""
+	}
+	return v[0]
+}
+
+// parse reads the request of a known app. Its errors go back to the app.
+func (b *Broker) parse(ctx context.Context, app App, redirect string, values url.Values) (authRequest, error) {
+	req := authRequest{
+		App: app.ID, RedirectURI: redirect, State: values.Get("state"), Nonce: values.Get("nonce"),
+		hint: values.Get("login_hint"), organization: values.Get("organization"), locales: values.Get("ui_locales"),
+	}
+	if err := web.Plain(values); err != nil {
+		return req, invalid("a parameter comes twice or is not text")
+	}
+	if len(req.State) > maxState || len(req.Nonce) > maxState || len(req.hint) > maxHint {
+		return req, invalid("a parameter is too long")
+	}
+	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, parsePKCE, parsePrompt, parseACR} {
+		if err := check(&req, app, values); err != nil {
+			return req, err
+		}
+	}
+	return req, b.resolveOrg(ctx, app, &req)
+}
+
+func parseKind(_ *authRequest, _ App, v url.Values) error {
+	switch {
+	case v.Has("request"):
+		return &authError{"request_not_supported", "request objects are not supported"}
+	case v.Has("request_uri"):
+		return &authError{"request_uri_not_supported", "request_uri is not supported"}
+	case v.Has("registration"):
+		return &authError{"registration_not_supported", "registration is not supported"}
+	case v.Get("response_type") == "":
+		return invalid("response_type is missing")
+	case v.Get("response_type") != "code":
+		return &authError{"unsupported_response_type", "the only response_type is code"}
+	case v.Has("response_mode") && v.Get("response_mode") != "query":
+		return invalid("the only response_mode is query")
+	}
+	return nil
+}
+
+// The scopes that mean something here.
+const (
+	scopeOpenID  = "openid"
+	scopeProfile = "profile"
+	scopeEmail   = "email"
+	scopeOrg     = "organization"
+	scopePath    = "organization.path"
+)
+
+func parseScope(req *authRequest, _ App, v url.Values) error {
+	asked := strings.Fields(v.Get("scope"))
+	if !slices.Contains(asked, scopeOpenID) {
+		return &authError{"invalid_scope", "the scope must contain openid"}
+	}
+	for _, s := range asked {
+		if handle, ok := strings.CutPrefix(s, scopeOrg+":"); ok {
+			if req.organization != "" && req.organization != handle {
+				return invalid("organization and the organization scope differ")
+			}
+			req.organization = handle
+			s = scopeOrg
+		}
+		known := s == scopeOpenID || s == scopeProfile || s == scopeEmail || s == scopeOrg || s == scopePath
+		if known && !slices.Contains(req.Scope, s) {
+			req.Scope = append(req.Scope, s)
+		}
+	}
+	return nil
+}
+
+// parsePKCE demands S256 of everybody but confidential clients that were exempted (RFC 7636; plain is
+// refused, RFC 9700 section 2.1.1).
+func parsePKCE(req *authRequest, app App, v url.Values) error {
+	req.Challenge = v.Get("code_challenge")
+	method := v.Get("code_challenge_method")
+	switch {
+	case req.Challenge == "" && method != "":
+		return invalid("code_challenge is missing")
+	case req.Challenge == "" && app.PKCEExempt:
+		return nil
+	case req.Challenge == "":
+		return invalid("code_challenge is missing: PKCE with S256 is required")
+	case method != "S256":
+		return invalid("the only code_challenge_method is S256")
+	case !challengeForm.MatchString(req.Challenge):
+		return invalid("code_challenge is not an S256 challenge")
+	}
+	return nil
+}
+
+func parsePrompt(req *authRequest, _ App, v url.Values) error {
+	prompts := strings.Fields(v.Get("prompt"))
+	for _, p := range prompts {
+		switch p {
+		case "none":
+			req.Silent = true
+		case "login":
+			req.force = true
+		case "select_account":
+			req.pick = true
+		case "consent":
+			// Every app here was approved by the operator; there is nothing left to ask.
+		default:
+			return invalid("this prompt value is not supported")
+		}
+	}
+	if req.Silent && len(prompts) > 1 {
+		return invalid("prompt=none stands alone")
+	}
+	if age := v.Get("max_age"); age != "" {
+		seconds, err := strconv.ParseUint(age, 10, 31)
+		if err != nil {
+			return invalid("max_age is not a number of seconds")
+		}
+		d := time.Duration(seconds) * time.Second
+		req.maxAge = &d
+	}
+	return nil
+}
+
+// parseACR refuses an authentication context that was asked for as essential and cannot be reached
+// (OpenID Connect Core section 5.5.1.1); one that is voluntary gets the truth.
+func parseACR(_ *authRequest, _ App, v url.Values) error {
+	raw := v.Get("claims")
+	if raw == "" {
+		return nil
+	}
+	var claims struct {
+		IDToken map[string]*struct {
+			Essential bool     `json:"essential"`
+			Value     string   `json:"value"`
+			Values    []string `json:"values"`
+		} `json:"id_token"`
+	}
+	if err := json.Unmarshal([]byte(raw), &claims); err != nil {
+		return invalid("claims is not a claims request")
+	}
+	acr := claims.IDToken["acr"]
+	if acr == nil || !acr.Essential || acr.Value == "" && len(acr.Values) == 0 {
+		return nil
+	}
+	if acr.Value != acrOne && !slices.Contains(acr.Values, acrOne) {
+		return &authError{"unmet_authentication_requirements", "this authentication context cannot be reached"}
+	}
+	return nil
+}
+
+// resolveOrg finds the organization that the app named, by id, by handle in the app's realm, or by
+// realm/handle. One that is unknown is carried on as one that nobody may sign in to: the answer is the
+// same page (S31).
+func (b *Broker) resolveOrg(ctx context.Context, app App, req *authRequest) error {
+	name := req.organization
+	if name == "" {
+		return nil
+	}
+	req.org = directory.OrgID("unknown")
+	if directory.ValidID("org_", name) {
+		req.org = directory.OrgID(name)
+		return nil
+	}
+	realm := app.Realm
+	if in, handle, ok := strings.Cut(name, "/"); ok {
+		r, err := b.Directory.RealmByHandle(ctx, in)
+		if errors.Is(err, directory.ErrRealmNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		realm, name = r.ID, handle
+	}
+	if !directory.ValidHandle(name) {
+		return nil
+	}
+	org, err := b.Directory.OrgByHandle(ctx, realm, name)
+	if errors.Is(err, directory.ErrOrgNotFound) {
+		return nil
+	}
+	if err == nil {
+		req.org = org
+	}
+	return err
+}
+
+// answerError sends an error to the app, with iss (RFC 9207) and state.
+func (b *Broker) answerError(w http.ResponseWriter, r *http.Request, redirect, state string, err error) error {
+	e, ok := errors.AsType[*authError](err)
+	if !ok {
+		e = b.asAuthError(r.Context(), err)
+	}
+	q := url.Values{"error": {e.code}, "error_description": {e.description}}
+	return b.answer(w, r, redirect, state, q)
+}
+
+// asAuthError says a fault in OAuth's words, without its cause.
+func (b *Broker) asAuthError(ctx context.Context, err error) *authError {
+	f := fault.Of(err)
+	switch f.Kind {
+	case fault.Denied, fault.NotFound:
+		return &authError{"access_denied", "the person may not use this app in this organization"}
+	case fault.Unavailable, fault.Throttled, fault.Upstream:
+		return &authError{"temporarily_unavailable", "try again in a moment"}
+	}
+	b.Log.ErrorContext(ctx, "authorization failed", "code", f.Code, "error", err)
+	return &authError{"server_error", "something broke on our side"}
+}
+
+// answer sends the browser back to the app's registered address, which keeps its own query.
+func (b *Broker) answer(w http.ResponseWriter, r *http.Request, redirect, state string, q url.Values) error {
+	if state != "" {
+		q.Set("state", state)
+	}
+	q.Set("iss", b.Issuer)
+	glue := "?"
+	if strings.Contains(redirect, "?") {
+		glue = "&"
+	}
+	status := http.StatusFound
+	if r.Method == http.MethodPost {
+		status = http.StatusSeeOther
+	}
+	w.Header().Set("Location", redirect+glue+q.Encode())
+	w.WriteHeader(status)
+	return nil
+}

@@ -1,0 +1,246 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/policy"
+)
+
+// Finisher is the name under which logins of apps end here.
+const Finisher = "app"
+
+// codeLife is how long an app has to redeem a code (protocols.md section 1).
+const codeLife = 60 * time.Second
+
+// codeGrant is what a code stands for until it is redeemed.
+type codeGrant struct {
+	App     directory.AppID     `json:"app"`
+	Org     directory.OrgID     `json:"org"`
+	Realm   directory.RealmID   `json:"rlm"`
+	Person  directory.PersonID  `json:"per"`
+	Home    directory.OrgID     `json:"hom"`
+	Session directory.SessionID `json:"ses"`
+	SID     string              `json:"sid"`
+	Scope   []string            `json:"scp"`
+	Nonce   string              `json:"non,omitempty"`
+	Bound   [sha256.Size]byte   `json:"bnd"`
+	Issued  time.Time           `json:"at"`
+	Trace   string              `json:"trc,omitempty"`
+}
+
+// Finish ends an app's login: it asks Admit, opens or raises the session, and sends the browser back
+// with a code. Where something changed between asking and writing, it asks again.
+func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result) error {
+	var req authRequest
+	if err := json.Unmarshal(res.Payload, &req); err != nil {
+		return ErrRequest.With(err)
+	}
+	var s signIn
+	var err error
+	for range 3 {
+		if s, err = b.signIn(r, req, res); !errors.Is(err, ErrMoved) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.carry(w, r, s); err != nil {
+		return err
+	}
+	code, err := b.issueCode(r.Context(), req, s)
+	if err != nil {
+		return err
+	}
+	return b.answer(w, r, req.RedirectURI, req.State, url.Values{"code": {code}})
+}
+
+// signIn is what a finished login left.
+type signIn struct {
+	admission Admission
+	session   Session
+	mark      AppMark
+	secret    string // the session's new secret; "" when it keeps its own
+	before    []brought
+	trace     string
+}
+
+func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (signIn, error) {
+	ctx := r.Context()
+	list, err := b.browserSessions(ctx, r)
+	if err != nil {
+		return signIn{}, err
+	}
+	s := signIn{before: list, trace: res.Trace.Code}
+	org := res.Org.Org()
+	in := admitRequest{
+		Person: res.Person.ID, Realm: org.Realm, Org: org.ID, App: req.App,
+		Fresh: res.Fresh, Started: res.Trace.At,
+	}
+	mine := slices.IndexFunc(list, func(x brought) bool { return x.Person == res.Person.ID && x.Realm == org.Realm })
+	if mine >= 0 {
+		s.session = list[mine].Session
+		in.Session = list[mine].held()
+	}
+	if s.admission, err = b.Admit(ctx, in); err != nil {
+		return s, err
+	}
+	if mine < 0 && len(res.Fresh) == 0 {
+		return s, ErrNotAdmitted.Because("the session ended meanwhile")
+	}
+	begun := s.session
+	err = b.Tx.InTx(ctx, func(ctx context.Context) error {
+		s.session, s.secret = begun, "" // this may run twice
+		if err := b.stands(ctx, s.admission); err != nil {
+			return err
+		}
+		return b.writeSignIn(ctx, &s, mine >= 0, r, req, res)
+	})
+	return s, err
+}
+
+// writeSignIn writes what a sign-in leaves, in one transaction: session, marks, the record, the trace.
+func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.Request, req authRequest, res flows.Result) error {
+	a := s.admission
+	org, now := a.org.Org().ID, a.at
+	life := policy.SessionLifetime.In(a.policy)
+	fresh := len(res.Fresh) > 0
+	since := a.proofs[0].Seen
+	var err error
+	if had {
+		err = b.raise(ctx, s, fresh, func(t *Session) bool { return t.mark(org, now, fresh, req.Silent, since, life) }, res)
+	} else {
+		err = b.open(ctx, s, r, res, life)
+	}
+	if err != nil {
+		return err
+	}
+	if s.mark, err = b.Sessions.MarkApp(ctx, s.session.Home, s.session.ID, AppMark{App: req.App, Org: org, SID: directory.NewSecret()[:22], First: now}); err != nil {
+		return err
+	}
+	for _, p := range res.Fresh {
+		if err := b.Directory.TouchIdentity(ctx, p.Org, p.Key, now); err != nil {
+			return err
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	if err := b.Traces.SaveTrace(ctx, res.Trace); err != nil {
+		return err
+	}
+	return b.record(ctx, org, a.person.ID, audit.LoginSucceeded, audit.Ref{Kind: "app", ID: string(req.App)}, map[string]string{
+		"session": string(s.session.ID), "trace": res.Trace.Code, "connection": string(res.Fresh[len(res.Fresh)-1].Connection),
+	})
+}
+
+// open begins a session.
+func (b *Broker) open(ctx context.Context, s *signIn, r *http.Request, res flows.Result, life time.Duration) error {
+	a := s.admission
+	now := a.at
+	ends, err := b.homeLife(ctx, a, life)
+	if err != nil {
+		return err
+	}
+	s.secret = directory.NewSecret()
+	s.session = Session{
+		ID: directory.NewSessionID(now), TokenHash: hashOf(s.secret), Realm: a.person.Realm, Person: a.person.ID, Home: a.person.Home,
+		CreatedAt: now, Ends: now.Add(ends), Device: device(r.UserAgent()),
+	}
+	s.session.prove(res.Fresh)
+	s.session.mark(a.org.Org().ID, now, true, false, now, life)
+	return b.Sessions.CreateSession(ctx, s.session.Home, s.session)
+}
+
+// homeLife is how long the home organization lets a session live.
+func (b *Broker) homeLife(ctx context.Context, a Admission, here time.Duration) (time.Duration, error) {
+	if a.person.Home == a.org.Org().ID {
+		return here, nil
+	}
+	chain, err := b.Directory.OrgChain(ctx, a.person.Home)
+	if err != nil {
+		return 0, err
+	}
+	eff, err := b.Directory.Effective(ctx, chain, "")
+	return policy.SessionLifetime.In(eff), err
+}
+
+// raise adds what was proved to a running session. A session that gains a proof gets a new secret: one
+// that was known before is worth nothing after (session fixation).
+func (b *Broker) raise(ctx context.Context, s *signIn, fresh bool, mark func(*Session) bool, res flows.Result) error {
+	probe := s.session
+	probe.Orgs = slices.Clone(probe.Orgs)
+	if !mark(&probe) && !fresh {
+		return nil // nothing to write
+	}
+	if fresh {
+		s.secret = directory.NewSecret()
+	}
+	return b.Sessions.UpdateSession(ctx, s.session.Home, s.session.ID, func(t *Session) error {
+		if !t.Ended.IsZero() {
+			return ErrMoved.Because("the session was ended")
+		}
+		t.prove(res.Fresh)
+		mark(t)
+		if fresh {
+			t.TokenHash = hashOf(s.secret)
+		}
+		s.session = *t
+		return nil
+	})
+}
+
+// carry gives the browser its sessions, this one first.
+func (b *Broker) carry(w http.ResponseWriter, r *http.Request, s signIn) error {
+	secret := s.secret
+	var others []string
+	for _, x := range s.before {
+		if x.ID != s.session.ID {
+			others = append(others, x.secret)
+		} else if secret == "" {
+			secret = x.secret
+		}
+	}
+	list := append([]string{secret}, others...)
+	if s.secret == "" && len(s.before) > 0 && s.before[0].ID == s.session.ID {
+		return nil // it has them already, in this order
+	}
+	if len(list) > maxSessions {
+		list = list[:maxSessions]
+	}
+	return b.setSecrets(w, r, list)
+}
+
+// issueCode keeps what the code stands for under a key that only the app can compute: a presenter with
+// one wrong value finds nothing, and burns nothing.
+func (b *Broker) issueCode(ctx context.Context, req authRequest, s signIn) (string, error) {
+	code := directory.NewSecret()
+	bound := bind(code, s.admission.app.ClientID, req.RedirectURI, req.Challenge)
+	g, err := json.Marshal(codeGrant{
+		App: req.App, Org: s.admission.org.Org().ID, Realm: s.session.Realm, Person: s.session.Person, Home: s.session.Home,
+		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Nonce: req.Nonce, Bound: bound, Issued: b.Now(), Trace: s.trace,
+	})
+	if err != nil {
+		return "", err
+	}
+	return code, b.Brief.Put(ctx, codeKey(bound), g, codeLife)
+}
+
+func codeKey(bound [sha256.Size]byte) string { return "code/" + hex.EncodeToString(bound[:]) }
+
+// bind hashes a code with everything that its redemption must show. The parts cannot run into one
+// another: none of them holds a NUL.
+func bind(code, clientID, redirect, challenge string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(code + "\x00" + clientID + "\x00" + redirect + "\x00" + challenge))
+}

@@ -1,0 +1,281 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/templates"
+)
+
+// logoutRequest is an RP-initiated logout (OpenID Connect RP-Initiated Logout section 2).
+type logoutRequest struct {
+	app   App    // zero when nobody says who asks
+	sid   string // of the hint; "" without one
+	after string // where to go afterwards, registered; ""
+	state string
+}
+
+// keepLogout takes a logout by POST from another site: it keeps it and lets the browser come by GET.
+func (b *Broker) keepLogout(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	if _, err := b.parseLogout(r.Context(), form); err != nil {
+		return err
+	}
+	return b.keep(w, r, "/logout", form)
+}
+
+// logout ends the session of this browser: at once when the app shows a token of this very session,
+// else after the person agreed, for any site can send a browser here.
+func (b *Broker) logout(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	q, err := web.Query(r)
+	if err != nil {
+		return err
+	}
+	if kept := q.Get("continue"); kept != "" {
+		if q, err = b.kept(ctx, kept); err != nil {
+			return err
+		}
+	}
+	req, err := b.parseLogout(ctx, q)
+	if err != nil {
+		return err
+	}
+	list, err := b.browserSessions(ctx, r)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return b.loggedOut(w, r, req, nil)
+	}
+	target, org, hinted, err := b.meant(ctx, list, req)
+	if err != nil {
+		return err
+	}
+	if hinted {
+		return b.endLeg(w, r, req, list, target, org)
+	}
+	return b.confirmLogout(w, r, req, target, q)
+}
+
+func (b *Broker) parseLogout(ctx context.Context, v url.Values) (logoutRequest, error) {
+	req := logoutRequest{state: v.Get("state")}
+	clientID := v.Get("client_id")
+	if hint := v.Get("id_token_hint"); hint != "" {
+		body, err := b.Keys.verify(hint, "JWT")
+		if err != nil {
+			return req, ErrHint.With(err)
+		}
+		var c idClaims // an expired one will do (section 2)
+		if err := json.Unmarshal(body, &c); err != nil || c.Issuer != b.Issuer || clientID != "" && c.Audience != clientID {
+			return req, ErrHint.Because("issuer or audience")
+		}
+		clientID, req.sid = c.Audience, c.SID
+	}
+	if clientID != "" {
+		app, err := b.Apps.AppByClientID(ctx, clientID)
+		if errors.Is(err, ErrAppNotFound) {
+			return req, ErrUnknownClient.With(err)
+		}
+		if err != nil {
+			return req, err
+		}
+		req.app = app
+	}
+	if after := v.Get("post_logout_redirect_uri"); after != "" {
+		if !slices.Contains(req.app.PostLogoutURIs, after) {
+			return req, &flows.Failure{Err: ErrPostLogout.Because("not registered"), App: req.app.facts(), At: b.Now()}
+		}
+		req.after = after
+	}
+	return req, nil
+}
+
+// meant finds the session and the organization that the hint's sid names.
+func (b *Broker) meant(ctx context.Context, list []brought, req logoutRequest) (brought, directory.OrgID, bool, error) {
+	if req.sid == "" {
+		return list[0], "", false, nil
+	}
+	for _, s := range list {
+		apps, err := b.Sessions.AppsOf(ctx, s.Home, s.ID)
+		if err != nil {
+			return s, "", false, err
+		}
+		for _, m := range apps {
+			if m.SID == req.sid && m.App == req.app.ID {
+				return s, m.Org, true, nil
+			}
+		}
+	}
+	return list[0], "", false, nil
+}
+
+func (b *Broker) confirmLogout(w http.ResponseWriter, r *http.Request, req logoutRequest, s brought, q url.Values) error {
+	id := directory.NewSecret()
+	if err := b.Brief.Put(r.Context(), "request/"+id, []byte(q.Encode()), keptLife); err != nil {
+		return err
+	}
+	page := templates.LogoutConfirmPage{
+		Action: "/logout/confirm?continue=" + id, Step: "confirm", App: req.app.Name, Who: s.person.Email, CancelURL: req.app.Home,
+	}
+	return b.page(w, r, s.Home, req.app.Name, page)
+}
+
+// logoutConfirmed ends everything that this browser is signed in to, as its owner asked.
+func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	q, err := b.kept(ctx, r.URL.Query().Get("continue"))
+	if err != nil {
+		return err
+	}
+	req, err := b.parseLogout(ctx, q)
+	if err != nil {
+		return err
+	}
+	list, err := b.browserSessions(ctx, r)
+	if err != nil {
+		return err
+	}
+	var remains []string
+	for _, s := range list {
+		if err := b.endSession(ctx, s.Session, "logout"); err != nil {
+			return err
+		}
+		remains = append(remains, b.upstreamsOf(ctx, s.Session)...)
+	}
+	if err := b.setSecrets(w, r, nil); err != nil {
+		return err
+	}
+	return b.loggedOut(w, r, req, remains)
+}
+
+// endLeg ends what the session was to one organization (S37): when nothing else is left, the session.
+func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutRequest, list []brought, s brought, org directory.OrgID) error {
+	ctx, now := r.Context(), b.Now()
+	others := slices.DeleteFunc(slices.Clone(s.Orgs), func(m OrgMark) bool { return m.Org == org || !now.Before(m.Held) })
+	var remains []string
+	if len(others) == 0 {
+		if err := b.endSession(ctx, s.Session, "logout"); err != nil {
+			return err
+		}
+		var secrets []string
+		for _, x := range list {
+			if x.ID != s.ID {
+				secrets = append(secrets, x.secret)
+			}
+		}
+		if err := b.setSecrets(w, r, secrets); err != nil {
+			return err
+		}
+	} else if err := b.closeOrg(ctx, s.Session, org, now); err != nil {
+		return err
+	}
+	for _, m := range others {
+		if chain, err := b.Directory.OrgChain(ctx, m.Org); err == nil {
+			remains = append(remains, chain.Org().Name)
+		}
+	}
+	return b.loggedOut(w, r, req, append(remains, b.upstreamsOf(ctx, s.Session)...))
+}
+
+// closeOrg makes the session worth nothing to one organization until a fresh proof.
+func (b *Broker) closeOrg(ctx context.Context, s Session, org directory.OrgID, now time.Time) error {
+	return b.Tx.InTx(ctx, func(ctx context.Context) error {
+		err := b.Sessions.UpdateSession(ctx, s.Home, s.ID, func(t *Session) error {
+			for i := range t.Orgs {
+				if t.Orgs[i].Org == org {
+					t.Orgs[i].Held = now
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := b.Tokens.RevokeTokensOf(ctx, s.Realm, s.ID, org, now, "logout"); err != nil {
+			return err
+		}
+		return b.record(ctx, org, s.Person, audit.SessionEnded, audit.Ref{Kind: "session", ID: string(s.ID)}, map[string]string{"reason": "logout", "organization": string(org)})
+	})
+}
+
+// endSession ends a session and everything it opened, in one transaction.
+func (b *Broker) endSession(ctx context.Context, s Session, reason string) error {
+	now := b.Now()
+	return b.Tx.InTx(ctx, func(ctx context.Context) error {
+		err := b.Sessions.UpdateSession(ctx, s.Home, s.ID, func(t *Session) error {
+			if t.Ended.IsZero() {
+				t.Ended = now
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := b.Tokens.RevokeTokensOf(ctx, s.Realm, s.ID, "", now, reason); err != nil {
+			return err
+		}
+		return b.record(ctx, s.Home, s.Person, audit.SessionEnded, audit.Ref{Kind: "session", ID: string(s.ID)}, map[string]string{"reason": reason})
+	})
+}
+
+// upstreamsOf names the identity providers where the person may still be signed in.
+func (b *Broker) upstreamsOf(ctx context.Context, s Session) []string {
+	var out []string
+	for _, p := range s.Proofs {
+		c, err := b.Judge.Connections.ConnectionByID(ctx, p.Connection)
+		if err != nil {
+			continue
+		}
+		chain, err := b.Directory.OrgChain(ctx, p.Org)
+		if err != nil {
+			continue
+		}
+		if name := c.Name + " · " + chain.Org().Name; !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// loggedOut sends the browser on, or says what ended and what did not.
+func (b *Broker) loggedOut(w http.ResponseWriter, r *http.Request, req logoutRequest, remains []string) error {
+	if req.after != "" {
+		return b.goAfter(w, r, req)
+	}
+	return b.page(w, r, "", req.app.Name, templates.LogoutDonePage{App: req.app.Name, AppURL: req.app.Home, Remains: remains})
+}
+
+func (b *Broker) goAfter(w http.ResponseWriter, r *http.Request, req logoutRequest) error {
+	to, err := url.Parse(req.after)
+	if err != nil {
+		return ErrPostLogout.With(err)
+	}
+	if req.state != "" {
+		q := to.Query()
+		q.Set("state", req.state)
+		to.RawQuery = q.Encode()
+	}
+	http.Redirect(w, r, to.String(), http.StatusSeeOther)
+	return nil
+}
+
+func (b *Broker) page(w http.ResponseWriter, r *http.Request, org directory.OrgID, app string, p templates.Page) error {
+	dress, err := b.Looks.Of(r.Context(), org)
+	if err != nil {
+		return err
+	}
+	return flows.WritePage(w, b.Pages, http.StatusOK, dress.Look(r, app, r.URL.Query().Get("ui_locales")), p)
+}

@@ -1,0 +1,145 @@
+package broker
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/templates"
+)
+
+// metadata is the provider's configuration (OpenID Connect Discovery section 3).
+type metadata struct {
+	Issuer              string   `json:"issuer"`
+	Authorization       string   `json:"authorization_endpoint"`
+	Token               string   `json:"token_endpoint"`
+	Userinfo            string   `json:"userinfo_endpoint"`
+	Keys                string   `json:"jwks_uri"`
+	EndSession          string   `json:"end_session_endpoint"`
+	ResponseTypes       []string `json:"response_types_supported"`
+	ResponseModes       []string `json:"response_modes_supported"`
+	GrantTypes          []string `json:"grant_types_supported"`
+	SubjectTypes        []string `json:"subject_types_supported"`
+	IDTokenAlgs         []string `json:"id_token_signing_alg_values_supported"`
+	TokenAuth           []string `json:"token_endpoint_auth_methods_supported"`
+	Scopes              []string `json:"scopes_supported"`
+	Claims              []string `json:"claims_supported"`
+	ACRs                []string `json:"acr_values_supported"`
+	Challenges          []string `json:"code_challenge_methods_supported"`
+	Prompts             []string `json:"prompt_values_supported"`
+	Languages           []string `json:"ui_locales_supported"`
+	IssInResponse       bool     `json:"authorization_response_iss_parameter_supported"`
+	ClaimsParameter     bool     `json:"claims_parameter_supported"`
+	RequestParameter    bool     `json:"request_parameter_supported"`
+	RequestURIParameter bool     `json:"request_uri_parameter_supported"`
+}
+
+func (b *Broker) metadata() metadata {
+	return metadata{
+		Issuer: b.Issuer, Authorization: b.Issuer + "/authorize", Token: b.Issuer + "/token", Userinfo: b.Issuer + "/userinfo",
+		Keys: b.Issuer + "/keys", EndSession: b.Issuer + "/logout",
+		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"}, GrantTypes: []string{"authorization_code"},
+		SubjectTypes: []string{"public"}, IDTokenAlgs: signingAlgs,
+		TokenAuth: []string{string(SecretBasic), string(SecretPost), string(NoSecret)},
+		Scopes:    []string{scopeOpenID, scopeProfile, scopeEmail, scopeOrg, scopePath},
+		Claims: []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid",
+			"org_id", "org_handle", "org_name", "org_path", "realm", "name", "given_name", "family_name", "locale", "email", "email_verified"},
+		ACRs: []string{acrOne}, Challenges: []string{"S256"}, Prompts: []string{"none", "login", "select_account"},
+		Languages: templates.Languages(), IssInResponse: true,
+	}
+}
+
+// discovery is written once and answered from memory.
+func (b *Broker) discovery(w http.ResponseWriter, r *http.Request) error {
+	b.once.Do(func() { b.described, b.describedErr = json.Marshal(b.metadata()) })
+	if b.describedErr != nil {
+		return b.describedErr
+	}
+	publicDocument(w, "public, max-age=300")
+	_, err := w.Write(b.described)
+	return err
+}
+
+// keysMaxAge is how long apps may keep the key set; rotation waits for it (S25).
+const keysMaxAge = "public, max-age=600"
+
+func (b *Broker) jwks(w http.ResponseWriter, r *http.Request) error {
+	doc, etag := b.Keys.published()
+	publicDocument(w, keysMaxAge)
+	w.Header().Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	_, err := w.Write(doc)
+	return err
+}
+
+func publicDocument(w http.ResponseWriter, cache string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", cache)
+	allowOrigin(w)
+}
+
+// allowOrigin lets scripts of public clients read an answer that no cookie has a part in.
+func allowOrigin(w http.ResponseWriter) { w.Header().Set("Access-Control-Allow-Origin", "*") }
+
+// preflight answers what a browser asks before a script's request with an Authorization header.
+func (b *Broker) preflight(w http.ResponseWriter, _ *http.Request) error {
+	allowOrigin(w)
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// writeOAuthError answers a program (RFC 6749 section 5.2).
+func writeOAuthError(w http.ResponseWriter, _ *http.Request, err error) {
+	e, ok := errors.AsType[*oauthError](err)
+	if !ok {
+		e = &oauthError{"server_error", "something broke on our side", web.Status(err)}
+		if web.Status(err) < 500 {
+			e.code, e.description = "invalid_request", "the request is not acceptable"
+		}
+	}
+	if e.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)
+	}
+	w.Header().Set("Pragma", "no-cache")
+	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+}
+
+// writeBearerError answers a program that showed a token (RFC 6750 section 3).
+func writeBearerError(w http.ResponseWriter, r *http.Request, err error) {
+	e, ok := errors.AsType[*oauthError](err)
+	if !ok {
+		writeOAuthError(w, r, err)
+		return
+	}
+	challenge := `Bearer realm="userinfo"`
+	if e.code != "" {
+		challenge += `, error="` + e.code + `", error_description="` + e.description + `"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	if e.code == "" {
+		w.WriteHeader(e.status)
+		return
+	}
+	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+}
+
+// writeProblem answers a program that asked for a document.
+func writeProblem(w http.ResponseWriter, _ *http.Request, err error) {
+	writeJSON(w, web.Status(err), map[string]string{"error": "server_error"})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A program that went away is no concern of ours.
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,93 @@
+package directory
+
+import (
+	"context"
+
+	"github.com/vestibule-id/vestibule/audit"
+)
+
+// AddPerson makes an account with its home membership and the identifiers that find it.
+func (s *Service) AddPerson(ctx context.Context, a Actor, p Person, ids []Identifier) error {
+	if err := allowPeople(a, p.Home); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.CreatePerson(ctx, p.Home, p, ids); err != nil {
+			return err
+		}
+		return s.record(ctx, a, p.Home, audit.PersonCreated, personRef(p.ID), map[string]string{"source": p.Source})
+	})
+}
+
+// AddMember gives a person a membership in another organization than their home.
+func (s *Service) AddMember(ctx context.Context, a Actor, m Membership) error {
+	if err := Allow(a, m.Org, ManagePeople); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.PutMembership(ctx, m.Org, m); err != nil {
+			return err
+		}
+		return s.record(ctx, a, m.Org, audit.MembershipCreated, personRef(m.Person), map[string]string{"kind": m.Kind})
+	})
+}
+
+// SetPersonStatus suspends or revives a person in their home organization. Suspension voids what was
+// issued before it.
+func (s *Service) SetPersonStatus(ctx context.Context, a Actor, home OrgID, id PersonID, to Status) error {
+	if err := Allow(a, home, ManagePeople); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		err := s.UpdatePerson(ctx, home, id, func(p *Person) error {
+			if p.Home != home {
+				return ErrPersonNotFound // another organization may only end its own membership (S3)
+			}
+			p.Status = to
+			if to != Active {
+				p.SessionsAfter = s.Now()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.record(ctx, a, home, audit.PersonStatusChanged, personRef(id), map[string]string{"status": string(to)})
+	})
+}
+
+// EndMembership removes a person from an organization that is not their home.
+func (s *Service) EndMembership(ctx context.Context, a Actor, org OrgID, id PersonID) error {
+	if err := Allow(a, org, ManagePeople); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.RemoveMembership(ctx, org, id); err != nil {
+			return err
+		}
+		return s.record(ctx, a, org, audit.MembershipRemoved, personRef(id), nil)
+	})
+}
+
+// LinkPerson ties an upstream account to a person.
+func (s *Service) LinkPerson(ctx context.Context, a Actor, org OrgID, i Identity) error {
+	if err := allowPeople(a, org); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.LinkIdentity(ctx, org, i); err != nil {
+			return err
+		}
+		return s.record(ctx, a, org, audit.IdentityLinked, personRef(i.Person), map[string]string{"connection": string(i.Key.Connection)})
+	})
+}
+
+// allowPeople: accounts are made by whoever manages people, and by a login that was proved.
+func allowPeople(a Actor, org OrgID) error {
+	if a.Kind == Engine {
+		return Allow(a, org, JoinByLogin)
+	}
+	return Allow(a, org, ManagePeople)
+}
+
+func personRef(id PersonID) audit.Ref { return audit.Ref{Kind: "person", ID: string(id)} }

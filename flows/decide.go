@@ -1,0 +1,254 @@
+package flows
+
+import (
+	"time"
+
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/policy"
+)
+
+// StepName names a step. Stored in published flows and never renamed.
+type StepName string
+
+const (
+	StepIdentify     StepName = "identify"
+	StepChoose       StepName = "choose"
+	StepAuthenticate StepName = "authenticate"
+	StepLink         StepName = "link"
+	StepMembership   StepName = "membership"
+)
+
+// Flow says how the people of one organization sign in: steps in their order. It can add and order
+// steps; what policy and safety demand is put in its natural place when the list lacks it.
+type Flow struct{ Steps []StepName }
+
+// natural is the order of the steps that every login must pass, whatever its flow lists.
+var natural = []StepName{StepIdentify, StepChoose, StepAuthenticate, StepLink, StepMembership}
+
+// DefaultFlow is what an organization without a flow of its own uses.
+var DefaultFlow = Flow{Steps: natural}
+
+// Route says how a login's organization was found. A weaker one never overrides a stronger.
+type Route int
+
+const (
+	RouteNone       Route = iota
+	RouteRemembered       // this browser used it before
+	RouteIdentifier       // the domain of an address that was hinted or typed, or a handle that was typed
+	RouteSession          // the running session's
+	RouteNamed            // the app named it
+	RouteChosen           // the person, already proved, chose it among their own
+)
+
+// OrgFacts is what is known about the organization that a login is for.
+type OrgFacts struct {
+	Chain    directory.Chain
+	Entitled bool // to the app
+	// Usable are the connections whose proofs count here: its own and those that ancestors offer, all
+	// active and allowed by policy.
+	Usable []ConnectionFacts
+}
+
+// ConnectionFacts is what deciding needs of a connection.
+type ConnectionFacts struct {
+	ID   directory.ConnectionID
+	Org  directory.OrgID
+	Name string
+}
+
+// PersonFacts is the person whom the proofs identify.
+type PersonFacts struct {
+	Person directory.Person
+	// Member is their membership in the login's organization; zero when they have none or no
+	// organization is known yet.
+	Member directory.Membership
+	// AcceptsActive says whether the connection that Member.Accepts names is active.
+	AcceptsActive bool
+}
+
+// State is all that is known about a login when the next step is decided.
+type State struct {
+	Now     time.Time
+	Started time.Time
+	Force   bool
+	MaxAge  *time.Duration
+	Route   Route
+	Org     *OrgFacts // nil: not known
+	// Connection is the one that was chosen or routed to; "" leaves the choice open.
+	Connection directory.ConnectionID
+	// Proofs are the session's and this login's; Marks are the session's.
+	Proofs []Proof
+	Marks  []Mark
+	// Since is when the session began; zero when there is none.
+	Since time.Time
+	// Arrived: an assertion is here that names nobody of ours yet.
+	Arrived bool
+	Person  *PersonFacts // nil: nobody is proved
+	// Choices are the organizations that the proved person may go to with this app. Only asked for
+	// when Route is weaker than RouteNamed.
+	Choices []directory.OrgID
+}
+
+// Reason says in words why something is asked, and which rule asked it.
+type Reason struct {
+	Text  string `json:"text"`
+	Rule  string `json:"rule,omitempty"`
+	Value string `json:"value,omitempty"`
+	Level string `json:"level,omitempty"`
+}
+
+// Decision is what comes next: done, a step, or a refusal.
+type Decision struct {
+	Done     bool
+	Step     StepName
+	Refused  *fault.Error
+	Reasons  []Reason
+	Counting []Proof // the proofs that count for the organization, newest first; set when Done
+}
+
+func refuse(f *fault.Error) Decision { return Decision{Refused: f} }
+
+// Decide says what comes next in a login. It is pure: no clock, no I/O, and asking twice moves nothing.
+func Decide(f Flow, p policy.Effective, s State) Decision {
+	if s.Org != nil && (s.Org.Chain.Status() != directory.Active || !s.Org.Entitled) {
+		return refuse(ErrOrgUnavailable)
+	}
+	for _, name := range f.demanded() {
+		step, known := steps[name]
+		if !known {
+			return refuse(ErrStep) // refused, never skipped
+		}
+		want, why, err := step.Wants(p, s)
+		if err != nil {
+			return Decision{Refused: err, Reasons: why}
+		}
+		if want {
+			return Decision{Step: name, Reasons: why}
+		}
+	}
+	counting, why := s.Counting(p)
+	return Decision{Done: true, Reasons: why, Counting: counting}
+}
+
+// demanded is the flow's list with every mandatory step that it lacks put in its natural place.
+func (f Flow) demanded() []StepName {
+	out := make([]StepName, 0, len(f.Steps)+len(natural))
+	next := 0 // how far into natural the list has come
+	place := func(name StepName) int {
+		for i := next; i < len(natural); i++ {
+			if natural[i] == name {
+				return i
+			}
+		}
+		return -1
+	}
+	for _, name := range f.Steps {
+		if i := place(name); i >= 0 {
+			out = append(out, natural[next:i]...)
+			next = i + 1
+		}
+		out = append(out, name)
+	}
+	return append(out, natural[next:]...)
+}
+
+// counts says whether a proof is worth something in the login's organization, and through what: the
+// organization's own connection, one that an ancestor offers, or the one that a guest's membership
+// names. Everywhere else it is worth nothing, not even to say who somebody is (S2).
+func (s State) counts(p Proof) bool {
+	for _, c := range s.Org.Usable {
+		if c.ID == p.Connection && c.Org == p.Org {
+			return true
+		}
+	}
+	return s.Person != nil && s.Person.AcceptsActive && s.Person.Member.Accepts == p.Connection && p.Connection != ""
+}
+
+// Counting are the proofs that count in the organization and are fresh enough for it, newest first,
+// and why the others are not enough.
+func (s State) Counting(p policy.Effective) ([]Proof, []Reason) {
+	var out []Proof
+	var why []Reason
+	for _, proof := range s.Proofs {
+		if !s.counts(proof) {
+			continue
+		}
+		if r, ok := s.fresh(p, proof); !ok {
+			why = append(why, r)
+			continue
+		}
+		at := len(out)
+		for at > 0 && out[at-1].At.Before(proof.At) {
+			at--
+		}
+		out = append(out[:at], append([]Proof{proof}, out[at:]...)...)
+	}
+	return out, why
+}
+
+// fresh says whether a proof is young enough, measured on what the session did in this organization
+// alone (S47), under the policy of now.
+func (s State) fresh(p policy.Effective, proof Proof) (Reason, bool) {
+	if s.Person != nil && proof.Seen.Before(s.Person.Person.SessionsAfter) {
+		return Reason{Text: "This person was signed out everywhere since."}, false
+	}
+	if !proof.Until.IsZero() && !s.Now.Before(proof.Until) {
+		return Reason{Text: "The identity provider's own session is over."}, false
+	}
+	if s.inLogin(proof) {
+		return s.asAsked(proof)
+	}
+	if s.Force {
+		return Reason{Text: "The app asks for a new sign-in."}, false
+	}
+	if s.MaxAge != nil && s.Now.Sub(proof.At) > *s.MaxAge {
+		return Reason{Text: "The app asks for a more recent sign-in."}, false
+	}
+	since, seen, held := proof.Seen, s.lastSeen(), time.Time{}
+	for _, m := range s.Marks {
+		if m.Org == s.Org.Chain.Org().ID {
+			since, seen, held = m.Since, m.Seen, m.Held
+		}
+	}
+	if life := policy.SessionLifetime.In(p); !s.Now.Before(since.Add(life)) || !held.IsZero() && !s.Now.Before(held) {
+		return s.because(p, policy.SessionLifetime.Key, "The longest session is over."), false
+	}
+	if idle := policy.SessionIdle.In(p); !s.Now.Before(seen.Add(idle)) {
+		return s.because(p, policy.SessionIdle.Key, "The session was not used for too long."), false
+	}
+	return Reason{}, true
+}
+
+// clockSlack is how far a provider's clock may be off when its auth_time is judged.
+const clockSlack = 3 * time.Minute
+
+// asAsked says whether a proof of this login is as fresh as the app asked: a provider may have ignored
+// that it was told to ask the person again.
+func (s State) asAsked(p Proof) (Reason, bool) {
+	if s.Force && p.At.Before(s.Started.Add(-clockSlack)) {
+		return Reason{Text: "The identity provider did not ask the person again."}, false
+	}
+	if s.MaxAge != nil && s.Now.Sub(p.At) > *s.MaxAge+clockSlack {
+		return Reason{Text: "The identity provider's sign-in is older than the app accepts."}, false
+	}
+	return Reason{}, true
+}
+
+// inLogin says whether this login itself brought the proof.
+func (s State) inLogin(p Proof) bool { return !s.Started.IsZero() && !p.Seen.Before(s.Started) }
+
+func (s State) lastSeen() time.Time {
+	last := s.Since
+	for _, m := range s.Marks {
+		if m.Seen.After(last) {
+			last = m.Seen
+		}
+	}
+	return last
+}
+
+func (s State) because(p policy.Effective, key, text string) Reason {
+	w := p.Why(key)
+	return Reason{Text: text, Rule: key, Value: w.Value, Level: w.Level}
+}

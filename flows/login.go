@@ -1,0 +1,132 @@
+package flows
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/brief"
+)
+
+// Login is a login in progress: one row, named by an unguessable id that is no right by itself.
+type Login struct {
+	ID      string            `json:"id"`
+	Browser [sha256.Size]byte `json:"brw"` // of the cookie of the browser that began it
+	Started time.Time         `json:"at"`
+	Request Request           `json:"req"`
+
+	Org        directory.OrgID        `json:"org,omitempty"`
+	Route      Route                  `json:"rte,omitempty"`
+	Connection directory.ConnectionID `json:"con,omitempty"`
+	// Identifier is what the person typed, or the hint that was followed.
+	Identifier string `json:"idf,omitempty"`
+	// Keep: the person wants the chosen organization remembered for this app.
+	Keep bool `json:"kep,omitempty"`
+	// Note is what the next identify page must say about the last answer.
+	Note string `json:"nte,omitempty"`
+
+	// Attempt is the departure whose answer is awaited; nil before, and after its answer.
+	Attempt *upstream.Attempt `json:"att,omitempty"`
+	// Arrived is an answer that was accepted and names nobody of ours yet.
+	Arrived *Arrived `json:"arr,omitempty"`
+	// Person is who this login proved; "" while it proved nobody (the session may have).
+	Person directory.PersonID `json:"per,omitempty"`
+	Proofs []Proof            `json:"prf,omitempty"`
+
+	Trace audit.Trace `json:"trc"`
+
+	stored []byte // the row as it was read, for Swap
+}
+
+// Arrived is an assertion with the connection that it came through.
+type Arrived struct {
+	Connection directory.ConnectionID `json:"con"`
+	Org        directory.OrgID        `json:"org"`
+	Name       string                 `json:"nam"`
+	Seen       time.Time              `json:"sen"`
+	Assertion  upstream.Assertion     `json:"ast"`
+}
+
+// loginLen is the length of a login's id; attempts carry it in front of their own secret, so that an
+// arrival finds its login without another look-up.
+const loginLen = 43
+
+// logins keeps logins in the short-lived store.
+type logins struct{ brief.Store }
+
+func loginKey(id string) string { return "login/" + id }
+
+func (l logins) put(ctx context.Context, login *Login) error {
+	b, err := json.Marshal(login)
+	if err != nil {
+		return err
+	}
+	login.stored = b
+	return l.Put(ctx, loginKey(login.ID), b, Life)
+}
+
+// get reads a login; ErrOver when there is none.
+func (l logins) get(ctx context.Context, id string) (*Login, error) {
+	if len(id) != loginLen {
+		return nil, ErrOver
+	}
+	b, err := l.Get(ctx, loginKey(id))
+	if err != nil {
+		return nil, over(err)
+	}
+	var login Login
+	if err := json.Unmarshal(b, &login); err != nil {
+		return nil, ErrOver.With(err)
+	}
+	login.stored = b
+	return &login, nil
+}
+
+// save writes back what this turn changed; ErrOutOfOrder when another request was faster.
+func (l logins) save(ctx context.Context, login *Login) error {
+	b, err := json.Marshal(login)
+	if err != nil {
+		return err
+	}
+	if err := l.Swap(ctx, loginKey(login.ID), login.stored, b); err != nil {
+		if errors.Is(err, brief.ErrTaken) {
+			return ErrOutOfOrder.With(err)
+		}
+		return over(err)
+	}
+	login.stored = b
+	return nil
+}
+
+// use takes the login out of the store: of many requests at once one gets it.
+func (l logins) use(ctx context.Context, login *Login) error {
+	_, err := l.Take(ctx, loginKey(login.ID))
+	return over(err)
+}
+
+func (l logins) drop(ctx context.Context, id string) error { return l.Delete(ctx, loginKey(id)) }
+
+func over(err error) error {
+	if errors.Is(err, brief.ErrGone) {
+		return ErrOver.With(err)
+	}
+	return err
+}
+
+// owned says whether the browser with that cookie began the login.
+func (login *Login) owned(cookie string) bool {
+	h := sha256.Sum256([]byte(cookie))
+	return cookie != "" && subtle.ConstantTimeCompare(h[:], login.Browser[:]) == 1
+}
+
+// note adds a line to the login's trace.
+func (login *Login) note(now time.Time, step audit.Step) {
+	step.At = now
+	login.Trace.Add(step)
+}

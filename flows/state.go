@@ -1,0 +1,181 @@
+package flows
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/policy"
+)
+
+// Judge gathers what Decide needs to know. The engine and the broker's Admit share it, so that nobody
+// is judged on other facts.
+type Judge struct {
+	Directory   *directory.Service
+	Connections upstream.Connections
+	Now         func() time.Time
+}
+
+// Asking says whose admission to what is in question.
+type Asking struct {
+	App        directory.AppID
+	Org        directory.OrgID // "": not known yet
+	Route      Route
+	Connection directory.ConnectionID
+	// Person is who was proved by a login or named by a grant; "" leaves it to Session.
+	Person  directory.PersonID
+	Session *Held
+	Proofs  []Proof // this login's
+	Started time.Time
+	Force   bool
+	MaxAge  *time.Duration
+	Arrived bool
+}
+
+// State gathers the facts, with the policy that holds for organization and app now.
+func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, error) {
+	s := State{
+		Now: j.Now(), Started: a.Started, Force: a.Force, MaxAge: a.MaxAge,
+		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Proofs: a.Proofs,
+	}
+	var eff policy.Effective
+	if a.Org != "" {
+		var err error
+		if s.Org, eff, err = j.org(ctx, a.Org, a.App); err != nil {
+			return State{}, eff, err
+		}
+	}
+	if err := j.person(ctx, a, &s); err != nil {
+		return State{}, eff, err
+	}
+	return s, eff, nil
+}
+
+func (j *Judge) org(ctx context.Context, org directory.OrgID, app directory.AppID) (*OrgFacts, policy.Effective, error) {
+	chain, err := j.Directory.OrgChain(ctx, org)
+	if errors.Is(err, directory.ErrOrgNotFound) {
+		return nil, policy.Effective{}, ErrOrgUnavailable.With(err)
+	}
+	if err != nil {
+		return nil, policy.Effective{}, err
+	}
+	realm, err := j.Directory.Realm(ctx, chain.Org().Realm)
+	if err != nil {
+		return nil, policy.Effective{}, err
+	}
+	if realm.Status != directory.Active {
+		return nil, policy.Effective{}, ErrOrgUnavailable.Because("realm is not active")
+	}
+	eff, err := j.Directory.Effective(ctx, chain, app)
+	if err != nil {
+		return nil, eff, err
+	}
+	entitled, err := j.Directory.Entitled(ctx, org, app)
+	if err != nil {
+		return nil, eff, err
+	}
+	facts := &OrgFacts{Chain: chain, Entitled: entitled}
+	all, err := j.Connections.ConnectionsFor(ctx, org)
+	if err != nil {
+		return nil, eff, err
+	}
+	for _, c := range all {
+		if usable(c, chain, eff) {
+			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name})
+		}
+	}
+	return facts, eff, nil
+}
+
+// usable says whether a connection may sign people in to the last organization of chain.
+func usable(c upstream.Connection, chain directory.Chain, eff policy.Effective) bool {
+	owned := c.Org == chain.Org().ID || c.Offered && chain.Has(c.Org)
+	return owned && c.Status == upstream.Active && policy.Protocols.In(eff).Has(string(c.Type))
+}
+
+// person finds whom the proofs identify. A session whose proofs are worth nothing in the organization
+// identifies nobody there (S2).
+func (j *Judge) person(ctx context.Context, a Asking, s *State) error {
+	id, session := a.Person, a.Session
+	if session != nil && id != "" && session.Person != id {
+		session = nil // somebody else signs in now
+	}
+	if session != nil {
+		id = session.Person
+		s.Proofs = append(slices.Clone(session.Proofs), s.Proofs...)
+		s.Marks, s.Since = session.Marks, session.Since
+	}
+	if id == "" {
+		return nil
+	}
+	facts, err := j.facts(ctx, a, session, id)
+	if err != nil || facts == nil {
+		return err
+	}
+	s.Person = facts
+	if s.Org != nil && a.Person == "" && !slices.ContainsFunc(s.Proofs, s.counts) {
+		s.Person = nil
+	}
+	if s.Person != nil && (s.Org == nil || s.Route == RouteIdentifier) {
+		s.Choices, err = j.choices(ctx, facts.Person, a.App)
+	}
+	return err
+}
+
+func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory.PersonID) (*PersonFacts, error) {
+	if a.Org == "" {
+		if session == nil {
+			return nil, nil
+		}
+		p, err := j.Directory.PersonInRealm(ctx, session.Realm, id)
+		if errors.Is(err, directory.ErrPersonNotFound) {
+			return nil, nil
+		}
+		return &PersonFacts{Person: p}, err
+	}
+	p, m, err := j.Directory.Person(ctx, a.Org, id)
+	if errors.Is(err, directory.ErrPersonNotFound) {
+		return &PersonFacts{Person: directory.Person{ID: id}}, nil // proved, but not a member here
+	}
+	if err != nil {
+		return nil, err
+	}
+	facts := &PersonFacts{Person: p, Member: m}
+	if m.Accepts != "" {
+		c, err := j.Connections.ConnectionByID(ctx, m.Accepts)
+		facts.AcceptsActive = err == nil && c.Status == upstream.Active
+	}
+	return facts, nil
+}
+
+// choices are the organizations in which the person may use the app.
+func (j *Judge) choices(ctx context.Context, p directory.Person, app directory.AppID) ([]directory.OrgID, error) {
+	members, err := j.Directory.MembershipsOf(ctx, p.Realm, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []directory.OrgID
+	for _, m := range members {
+		if !m.Holds(j.Now()) {
+			continue
+		}
+		chain, err := j.Directory.OrgChain(ctx, m.Org)
+		if errors.Is(err, directory.ErrOrgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		entitled, err := j.Directory.Entitled(ctx, m.Org, app)
+		if err != nil {
+			return nil, err
+		}
+		if entitled && chain.Status() == directory.Active {
+			out = append(out, m.Org)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,92 @@
+package flows
+
+import (
+	"context"
+	"net/url"
+	"slices"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/policy"
+)
+
+// authenticate sends the browser to the organization's identity provider.
+type authenticate struct{}
+
+func (authenticate) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) {
+	if s.Arrived || s.Org == nil {
+		return false, nil, nil
+	}
+	counting, why := s.Counting(p)
+	if len(counting) > 0 {
+		return false, nil, nil
+	}
+	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.counts(q) }) {
+		return false, why, ErrNotFresh // it was asked in this login, and asking again changes nothing
+	}
+	if len(s.Org.Usable) == 0 {
+		return false, why, ErrOrgUnavailable
+	}
+	return true, append(why, Reason{Text: "The organization signs its people in with " + s.connection().Name + "."}), nil
+}
+
+// connection is the one to use: the chosen one while it is usable, else the first.
+func (s State) connection() ConnectionFacts {
+	for _, c := range s.Org.Usable {
+		if c.ID == s.Connection {
+			return c
+		}
+	}
+	return s.Org.Usable[0]
+}
+
+func (authenticate) Ask(ctx context.Context, t *Turn) (Reply, error) {
+	id := t.State.connection().ID
+	c, err := t.Engine.Judge.Connections.ConnectionByID(ctx, id)
+	if err != nil {
+		return Reply{}, err
+	}
+	up, err := t.Engine.Upstreams.Open(ctx, c)
+	if err != nil {
+		return Reply{}, t.failure(err, c, nil)
+	}
+	changed := t.attempt(id)
+	to, err := up.Depart(ctx, *t.Login.Attempt)
+	if err != nil {
+		return Reply{}, t.failure(err, c, nil)
+	}
+	if changed {
+		t.Login.note(t.State.Now, audit.Step{Name: "depart", Text: "Sent to " + c.Name + ".", Facts: map[string]string{"connection": string(c.ID)}})
+	}
+	return Reply{Depart: &to, Changed: changed}, nil
+}
+
+// Take has nothing to take: this step's answer arrives from the identity provider.
+func (authenticate) Take(context.Context, *Turn, url.Values) error { return ErrOutOfOrder }
+
+// attempt makes sure that the login waits for an answer of that connection. Departing again, by
+// reload or the back button, waits for the same answer: whichever the person finishes is good.
+func (t *Turn) attempt(id directory.ConnectionID) (made bool) {
+	l := t.Login
+	if l.Attempt != nil && l.Connection == id {
+		return false
+	}
+	l.Connection = id
+	l.Attempt = &upstream.Attempt{
+		ID:    l.ID + directory.NewSecret()[:attemptLen],
+		Nonce: directory.NewSecret(), Verifier: directory.NewSecret(),
+		At: t.State.Now, Until: l.Started.Add(Life),
+		LoginHint: l.Identifier, Force: l.Request.Force, MaxAge: l.Request.MaxAge,
+	}
+	return true
+}
+
+// attemptLen is the length of an attempt's own secret behind the login's id: 132 bits; together 65
+// characters, within the 80 bytes of a RelayState (SAML Bindings section 3.4.3).
+const attemptLen = 22
+
+func (t *Turn) failure(err error, c upstream.Connection, report upstream.Report) error {
+	return t.Engine.failure(t.Login, err, c, report)
+}

@@ -1,0 +1,258 @@
+package flows
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/policy"
+)
+
+// link finds out whose assertion has arrived. It shows nothing: it runs in the request that brought
+// the assertion.
+type link struct{}
+
+func (link) Wants(_ policy.Effective, s State) (bool, []Reason, *fault.Error) {
+	return s.Arrived, nil, nil
+}
+
+// Ask finds, links or makes the person, and turns the assertion into a proof.
+func (link) Ask(ctx context.Context, t *Turn) (Reply, error) {
+	l, a := t.Login, t.Login.Arrived
+	c, err := t.Engine.Judge.Connections.ConnectionByID(ctx, a.Connection)
+	if err != nil {
+		return Reply{}, err
+	}
+	who := linking{engine: t.Engine, connection: c, assertion: a.Assertion, login: l, now: t.State.Now}
+	person, err := who.person(ctx)
+	if err != nil {
+		return Reply{}, t.failure(err, c, nil)
+	}
+	l.Person = person
+	l.Proofs = append(l.Proofs, Proof{
+		Connection: c.ID, Org: c.Org, Key: a.Assertion.Key, At: a.Assertion.AuthTime, Seen: a.Seen,
+		AMR: a.Assertion.AMR, ACR: a.Assertion.ACR, SID: a.Assertion.SID, Until: a.Assertion.Until,
+	})
+	l.Arrived = nil
+	return Reply{Changed: true, Again: true}, nil
+}
+
+func (link) Take(context.Context, *Turn, url.Values) error { return ErrOutOfOrder }
+
+// linking is one assertion on its way to a person.
+type linking struct {
+	engine     *Engine
+	connection upstream.Connection
+	assertion  upstream.Assertion
+	login      *Login
+	now        time.Time
+}
+
+// address is what an assertion's e-mail address is worth to its connection's organization.
+type address struct {
+	norm     string
+	verified bool      // the domain is the organization's own, proved and not doubtful
+	since    time.Time // when the domain was verified
+	foreign  bool      // another organization of the realm has verified the domain
+	vouched  bool      // verified, and the provider vouches for the address: it may identify (S8)
+}
+
+// person finds who the assertion means, or makes them. It is idempotent: the same assertion twice gives
+// the same person.
+func (k linking) person(ctx context.Context) (directory.PersonID, error) {
+	mail, err := k.address(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := k.admissible(mail); err != nil {
+		return "", err
+	}
+	known, err := k.engine.Judge.Directory.PersonByIdentity(ctx, k.connection.Org, k.assertion.Key)
+	switch {
+	case err == nil:
+		return known.ID, k.sync(ctx, known, mail)
+	case !errors.Is(err, directory.ErrPersonNotFound):
+		return "", err
+	}
+	// Nobody becomes a member of a descendant by arriving: an account is made at home or not at all.
+	if k.login.Org != k.connection.Org || k.connection.JIT != upstream.JITCreate || mail.foreign {
+		return "", ErrNotMember
+	}
+	return k.join(ctx, mail)
+}
+
+// admissible refuses addresses that the connection may not assert: an organization's provider speaks
+// for the organization's own domains, and for others only where guests are allowed.
+func (k linking) admissible(mail address) error {
+	if mail.verified || k.connection.Guests {
+		return nil
+	}
+	if mail.norm == "" {
+		return ErrEmailMissing
+	}
+	return ErrEmailDomain
+}
+
+func (k linking) address(ctx context.Context) (address, error) {
+	domain, ok := DomainOf(k.assertion.Email)
+	if !ok {
+		return address{}, nil
+	}
+	a := address{norm: NormalAddress(k.assertion.Email)}
+	d, found, err := k.engine.Judge.Directory.OrgOfDomain(ctx, k.connection.Realm, domain)
+	if err != nil || !found {
+		return a, err
+	}
+	if d.Org != k.connection.Org {
+		a.foreign = true
+		return a, nil
+	}
+	a.verified, a.since = d.Vouches(), d.VerifiedAt
+	a.vouched = a.verified && k.assertion.EmailVouched
+	return a, nil
+}
+
+// NormalAddress is an address as identifiers compare it: NFKC and case folded.
+func NormalAddress(s string) string {
+	return cases.Fold().String(norm.NFKC.String(strings.TrimSpace(s)))
+}
+
+// join links the assertion to the account that its vouched address means, where that is safe, else
+// makes a new person.
+func (k linking) join(ctx context.Context, mail address) (directory.PersonID, error) {
+	dir := k.engine.Judge.Directory
+	var person directory.PersonID
+	err := dir.Tx.InTx(ctx, func(ctx context.Context) error {
+		known, err := dir.PersonByIdentity(ctx, k.connection.Org, k.assertion.Key)
+		if err == nil { // another request of the same person was faster
+			person = known.ID
+			return nil
+		}
+		if !errors.Is(err, directory.ErrPersonNotFound) {
+			return err
+		}
+		found, identify, err := k.match(ctx, mail)
+		if err != nil {
+			return err
+		}
+		if found == "" {
+			if found, err = k.create(ctx, mail, identify); err != nil {
+				return err
+			}
+		}
+		person = found
+		return dir.LinkPerson(ctx, directory.Actor{Kind: directory.Engine, ID: string(k.connection.ID)}, k.connection.Org, directory.Identity{
+			Key: k.assertion.Key, Org: k.connection.Org, Person: found, CreatedAt: k.now, LastLogin: k.now,
+		})
+	})
+	return person, err
+}
+
+// match looks for the account that the address identifies and says whether it may be linked in silence
+// (S8). identify says whether a new account may be given the address as its identifier.
+func (k linking) match(ctx context.Context, mail address) (found directory.PersonID, identify bool, err error) {
+	if !mail.vouched {
+		return "", false, nil
+	}
+	dir := k.engine.Judge.Directory
+	p, err := dir.PersonByIdentifier(ctx, k.connection.Org, "email", mail.norm)
+	if errors.Is(err, directory.ErrPersonNotFound) {
+		return "", true, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	safe, err := k.safe(ctx, p, mail)
+	if err != nil || !safe {
+		return "", false, err
+	}
+	return p.ID, false, nil
+}
+
+// safe says whether an account may be linked without proving it: it is at home here, its address was
+// verified as this one is, and nothing on it comes from another organization or from before that.
+func (k linking) safe(ctx context.Context, p directory.Person, mail address) (bool, error) {
+	if p.Home != k.connection.Org || p.Status != directory.Active {
+		return false, nil
+	}
+	dir := k.engine.Judge.Directory
+	ids, err := dir.IdentifiersOf(ctx, p.Home, p.ID)
+	if err != nil {
+		return false, err
+	}
+	var since time.Time
+	for _, i := range ids {
+		if i.Kind == "email" && i.Value == mail.norm {
+			since = i.VerifiedAt
+		}
+	}
+	if since.IsZero() || since.Before(mail.since) {
+		return false, nil
+	}
+	identities, err := dir.IdentitiesOf(ctx, p.Realm, p.ID)
+	if err != nil {
+		return false, err
+	}
+	for _, i := range identities {
+		if i.Org != k.connection.Org || i.CreatedAt.Before(since) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (k linking) create(ctx context.Context, mail address, identify bool) (directory.PersonID, error) {
+	a := k.assertion
+	p := directory.Person{
+		ID: directory.NewPersonID(k.now), Realm: k.connection.Realm, Home: k.connection.Org,
+		Name: displayName(a), Given: a.Given, Family: a.Family, Locale: a.Locale, Email: a.Email,
+		Status: directory.Active, Source: "jit", CreatedAt: k.now,
+	}
+	var ids []directory.Identifier
+	if identify {
+		ids = []directory.Identifier{{Kind: "email", Value: mail.norm, VerifiedAt: k.now}}
+		p.EmailSince = k.now
+	}
+	k.login.note(k.now, audit.Step{Name: "link", Text: "A new account was made for somebody that " + k.connection.Name + " vouched for."})
+	return p.ID, k.engine.Judge.Directory.AddPerson(ctx, directory.Actor{Kind: directory.Engine, ID: string(k.connection.ID)}, p, ids)
+}
+
+func displayName(a upstream.Assertion) string {
+	switch {
+	case a.Name != "":
+		return a.Name
+	case a.Given != "" || a.Family != "":
+		return strings.TrimSpace(a.Given + " " + a.Family)
+	}
+	return a.Email
+}
+
+// sync carries what the provider now says of somebody whom it made here. An address is carried only
+// when it is vouched for; as an identifier it never moves.
+func (k linking) sync(ctx context.Context, p directory.Person, mail address) error {
+	a := k.assertion
+	change := func(q *directory.Person) error {
+		q.Name, q.Given, q.Family = displayName(a), a.Given, a.Family
+		if mail.vouched && NormalAddress(q.Email) != mail.norm {
+			q.Email, q.EmailSince, q.EmailProved = a.Email, time.Time{}, time.Time{}
+		}
+		return nil
+	}
+	if p.Source != "jit" || p.Home != k.connection.Org {
+		return nil
+	}
+	after := p
+	if err := change(&after); err != nil || after == p {
+		return err
+	}
+	return k.engine.Judge.Directory.UpdatePerson(ctx, p.Home, p.ID, change)
+}
