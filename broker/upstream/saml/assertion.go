@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/beevik/etree"
 
@@ -257,7 +258,7 @@ func (j *judge) person(e, subject *etree.Element, out *upstream.Assertion) error
 	if out.Key, err = j.identity(name, attrs); err != nil {
 		return err
 	}
-	j.config.Attributes.fill(out, attrs, name)
+	attrs.fill(out, j.config.Attributes, name)
 	out.EmailVouched = out.Email != "" && j.connection.Authoritative
 	j.notes.add("email", out.Email != "", shownEmail(out.Email), "an e-mail address")
 	return nil
@@ -319,7 +320,7 @@ func (j *judge) qualifiers(n nameID) string {
 
 // goodName refuses names that two readers could take for different ones.
 func goodName(s string) bool {
-	return s != "" && len(s) <= maxName && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
+	return s != "" && len(s) <= maxName && utf8.ValidString(s) && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // instant reads a required xs:dateTime. SAML Core 1.3.3 wants UTC; a missing zone means it.

@@ -34,8 +34,8 @@ type Config struct {
 	NameIDFormat string `json:"name_id_format,omitempty"`
 	// SubjectAttribute is the attribute that names people for good, in place of the name ID. It cannot
 	// change once somebody has signed in (S4).
-	SubjectAttribute string  `json:"subject_attribute,omitempty"`
-	Attributes       Mapping `json:"attributes,omitzero"`
+	SubjectAttribute string           `json:"subject_attribute,omitempty"`
+	Attributes       upstream.Mapping `json:"attributes,omitzero"`
 
 	SignRequests bool `json:"sign_requests,omitempty"`
 	// RequestAlgorithm is "RS256", also when empty, or "ES256".
@@ -88,7 +88,7 @@ func Check(c upstream.Connection) (upstream.Connection, error) {
 	if err != nil {
 		return c, err
 	}
-	if c.Issuer == "" || len(c.Issuer) > maxName || strings.TrimSpace(c.Issuer) != c.Issuer {
+	if !goodName(c.Issuer) {
 		return c, upstream.ErrConfig.Because("the identity provider's entity ID is missing or malformed")
 	}
 	if c.Skew < 0 || c.Skew > maxSkew {
@@ -131,7 +131,19 @@ func (c *Config) choices() error {
 	if len(c.RequestedAuthnContext) > 16 {
 		return upstream.ErrConfig.Because("too many authentication contexts")
 	}
-	return nil
+	return c.Attributes.Check()
+}
+
+// Pins is what decides who a person is, besides the issuer.
+func Pins(c upstream.Connection) string {
+	cfg, err := parseConfig(c.Config)
+	if err != nil {
+		return "unreadable"
+	}
+	if cfg.SubjectAttribute != "" {
+		return "attribute " + cfg.SubjectAttribute
+	}
+	return "name ID"
 }
 
 func (c *Config) urls(private []string) error {
@@ -139,7 +151,7 @@ func (c *Config) urls(private []string) error {
 		if *u == "" {
 			continue
 		}
-		clean, err := cleanURL(*u, private)
+		clean, err := upstream.CleanURL(*u, private)
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,6 @@ var (
 
 // What connection settings and metadata can be refused for.
 var (
-	ErrURL          = fault.New(fault.Invalid, "saml.url", "A URL of the connection is not usable. Use https, a plain host name and no user name or fragment.")
 	ErrCertificate  = fault.New(fault.Invalid, "saml.certificate", "A certificate of the connection cannot be used. Paste the identity provider's signing certificate: RSA of at least 2048 bits, or ECDSA on P-256, P-384 or P-521.")
 	ErrMetadata     = fault.New(fault.Invalid, "saml.metadata", "This is not the metadata of a SAML identity provider.")
 	ErrSeveral      = fault.New(fault.Invalid, "saml.metadata_several", "This metadata describes several identity providers. Say the entity ID of yours.")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	crewjam "github.com/crewjam/saml"
+
+	"github.com/vestibule-id/vestibule/broker/upstream"
 )
 
 // Federations publish tens of megabytes; one entity of them is small.
@@ -298,7 +300,7 @@ func certificateOf(k key, c *x509.Certificate) Certificate {
 	return Certificate{
 		Base64:    base64.StdEncoding.EncodeToString(k.der),
 		Print:     k.print,
-		Subject:   shown(c.Subject.String()),
+		Subject:   upstream.Shown(c.Subject.String()),
 		NotBefore: c.NotBefore,
 		NotAfter:  c.NotAfter,
 	}
@@ -308,7 +310,7 @@ func certificateOf(k key, c *x509.Certificate) Certificate {
 func FetchMetadata(ctx context.Context, client *http.Client, url, entityID string) (Metadata, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return Metadata{}, ErrURL.With(err)
+		return Metadata{}, upstream.ErrConfig.With(err)
 	}
 	req.Header.Set("Accept", "application/samlmetadata+xml, application/xml;q=0.9, text/xml;q=0.8")
 	res, err := client.Do(req)

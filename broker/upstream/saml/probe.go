@@ -18,7 +18,7 @@ func (p *provider) Probe(ctx context.Context) (upstream.Report, error) {
 		if err != nil {
 			return n.report, ErrCertificate.With(err)
 		}
-		n.add("certificate", !now.After(c.NotAfter) && !now.Before(c.NotBefore), k.print+" until "+at(c.NotAfter), "valid at "+at(now))
+		n.add("certificate", !now.After(c.NotAfter) && !now.Before(c.NotBefore), brief(k.print)+" until "+at(c.NotAfter), "valid at "+at(now))
 	}
 	if p.fresh == nil {
 		return n.report, nil
@@ -33,7 +33,7 @@ func (p *provider) Probe(ctx context.Context) (upstream.Report, error) {
 		return n.report, err
 	}
 	for _, c := range m.Certificates {
-		n.add("metadata_certificate", now.Before(c.NotAfter), c.Print+" until "+at(c.NotAfter), "valid at "+at(now))
+		n.add("metadata_certificate", now.Before(c.NotAfter), brief(c.Print)+" until "+at(c.NotAfter), "valid at "+at(now))
 	}
 	return n.report, nil
 }

@@ -268,11 +268,11 @@ func (j *judge) reach(root *etree.Element, proved bool) (e *etree.Element, blind
 		}
 		return clear[0], false, nil
 	}
-	e, gcm, err := j.decrypt(root, closed[0])
+	e, gcm, err := j.decrypt(closed[0])
 	return e, !gcm && !proved, err
 }
 
-func (j *judge) decrypt(root, closed *etree.Element) (e *etree.Element, gcm bool, err error) {
+func (j *judge) decrypt(closed *etree.Element) (e *etree.Element, gcm bool, err error) {
 	s, err := unseal(closed, j.config.AllowCBC, &j.notes)
 	if err != nil {
 		return nil, false, err
@@ -285,7 +285,7 @@ func (j *judge) decrypt(root, closed *etree.Element) (e *etree.Element, gcm bool
 	if err != nil {
 		return nil, false, j.undecrypted(err)
 	}
-	if e, err = j.reader.readInto(root, b); err != nil {
+	if e, err = j.reader.readInto(closed, b); err != nil {
 		return nil, false, j.undecrypted(err)
 	}
 	if !is(e, nsAssertion, "Assertion") {

@@ -20,7 +20,7 @@ import (
 )
 
 // Protocol is this package's line in the registry.
-func Protocol() upstream.Protocol { return upstream.Protocol{Open: Open, Check: Check} }
+func Protocol() upstream.Protocol { return upstream.Protocol{Open: Open, Check: Check, Pins: Pins} }
 
 // provider is an opened connection.
 type provider struct {

@@ -91,6 +91,9 @@ func fingerprint(der []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// brief is as much of a fingerprint as a line of the report has room for: 80 bits tell certificates apart.
+func brief(print string) string { return print[:20] }
+
 // signatureOf gives the signature that stands in e; nil when there is none.
 func signatureOf(e *etree.Element) (*etree.Element, error) {
 	found := all(e, nsDsig, "Signature")
@@ -292,7 +295,7 @@ func (v *verifier) value(p parts) error {
 	sum := h.Sum(nil)
 	for _, k := range v.hinted(p.shown) {
 		if p.method.good(k.public, sum, p.value) {
-			v.notes.add("signature", true, p.method.name+" by "+k.print, v.prints())
+			v.notes.add("signature", true, p.method.name+" by "+brief(k.print), v.prints())
 			return nil
 		}
 	}
@@ -319,18 +322,18 @@ func (v *verifier) refused(p parts) error {
 	got := fingerprint(p.shown[0])
 	for _, k := range v.keys {
 		if k.print == got {
-			v.notes.add("signature", false, "does not match, by "+got, v.prints())
+			v.notes.add("signature", false, "does not match, by "+brief(got), v.prints())
 			return ErrBadSignature
 		}
 	}
-	v.notes.add("certificate", false, got, v.prints())
+	v.notes.add("certificate", false, brief(got), v.prints())
 	return ErrBadCert
 }
 
 func (v *verifier) prints() string {
 	var all []string
 	for _, k := range v.keys {
-		all = append(all, k.print)
+		all = append(all, brief(k.print))
 	}
 	return strings.Join(all, " ")
 }
