@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/vestibule-id/vestibule/internal/fault"
+)
+
+// ErrChain: the record was changed, or a part of it is gone. An alarm, never a nuisance.
+var ErrChain = fault.New(fault.Internal, "store.audit_chain", "The record does not hold together: an entry was changed or removed.")
+
+const chainBatch = 500
+
+// link is one entry as it lies in the record. detail is hashed as it is stored, so JSON is never
+// written anew.
+type link struct {
+	pending                                              int64
+	org                                                  string
+	seq                                                  int64
+	id                                                   string
+	at                                                   int64
+	actorKind, actor, action, targetKind, target, detail string
+	hash                                                 []byte
+}
+
+// sum is the hash of an entry and, through prev, of all before it in its chain.
+func (l link) sum(prev []byte) []byte {
+	h := sha256.New()
+	var n [8]byte
+	number := func(v int64) { binary.BigEndian.PutUint64(n[:], uint64(v)); h.Write(n[:]) }
+	h.Write(prev)
+	number(l.seq)
+	number(l.at)
+	for _, s := range []string{l.org, l.id, l.actorKind, l.actor, l.action, l.targetKind, l.target, l.detail} {
+		number(int64(len(s)))
+		h.Write([]byte(s))
+	}
+	return h.Sum(nil)
+}
+
+// chainPending moves waiting entries, in the order of their commits, to their organizations' chains.
+// It reports whether more are waiting.
+func (s *Store) chainPending(ctx context.Context) (more bool, err error) {
+	// A look that holds nobody up first: most of the time nothing waits.
+	if n, err := s.rows(ctx, "SELECT seq FROM audit_pending LIMIT 1", nil); err != nil || n == 0 {
+		return false, err
+	}
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		links, err := s.pendingLinks(ctx)
+		if err != nil || len(links) == 0 {
+			return err
+		}
+		more = len(links) == chainBatch
+		heads := map[string]link{}
+		for _, l := range links {
+			if err := s.chainOne(ctx, t, heads, l); err != nil {
+				return err
+			}
+		}
+		for org, head := range heads {
+			if _, err := t.exec(`INSERT INTO audit_heads (org_id, seq, hash) VALUES ($1, $2, $3)
+				ON CONFLICT (org_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash`, org, head.seq, head.hash); err != nil {
+				return err
+			}
+		}
+		_, err = t.exec("DELETE FROM audit_pending WHERE seq <= $1", links[len(links)-1].pending)
+		return err
+	})
+	return more, err
+}
+
+func (s *Store) pendingLinks(ctx context.Context) (links []link, err error) {
+	_, err = s.rows(ctx, `SELECT seq, id, org_id, at, actor_kind, actor_id, action, target_kind, target_id, detail
+		FROM audit_pending ORDER BY seq LIMIT $1`, func(r *row) {
+		links = append(links, link{pending: r.int(), id: r.text(), org: r.text(), at: r.int(), actorKind: r.text(), actor: r.text(),
+			action: r.text(), targetKind: r.text(), target: r.text(), detail: r.text()})
+	}, chainBatch)
+	return links, err
+}
+
+func (s *Store) chainOne(ctx context.Context, t *tx, heads map[string]link, l link) error {
+	head, ok := heads[l.org]
+	if !ok {
+		if _, err := s.rows(ctx, "SELECT seq, hash FROM audit_heads WHERE org_id = $1", func(r *row) {
+			head.seq, head.hash = r.int(), r.bytes()
+		}, l.org); err != nil {
+			return err
+		}
+	}
+	l.seq = head.seq + 1
+	l.hash = l.sum(head.hash)
+	heads[l.org] = l
+	_, err := t.exec(`INSERT INTO audit (org_id, seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		l.org, l.seq, l.id, l.at, l.actorKind, l.actor, l.action, l.targetKind, l.target, l.detail, l.hash)
+	return err
+}
+
+// VerifyAudit reads an organization's chain ("" is the platform's) from its beginning and returns how
+// many entries it holds; ErrChain when one was changed, removed or cut off.
+func (s *Store) VerifyAudit(ctx context.Context, org string) (n int64, err error) {
+	var head link
+	if _, err := s.rows(ctx, "SELECT seq, hash FROM audit_heads WHERE org_id = $1", func(r *row) { head.seq, head.hash = r.int(), r.bytes() }, org); err != nil {
+		return 0, err
+	}
+	var prev []byte
+	for n < head.seq {
+		got, err := s.verifyBatch(ctx, org, n, head.seq, prev)
+		if err != nil {
+			return n, err
+		}
+		n, prev = got.seq, got.hash
+	}
+	if string(prev) != string(head.hash) {
+		return n, ErrChain.With(fmt.Errorf("chain %q does not end in its head", org))
+	}
+	return n, nil
+}
+
+// verifyBatch checks the entries after seq from, up to to, and gives the last.
+func (s *Store) verifyBatch(ctx context.Context, org string, from, to int64, prev []byte) (last link, err error) {
+	last = link{seq: from, hash: prev}
+	broken := false
+	_, err = s.rows(ctx, `SELECT seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash FROM audit
+		WHERE org_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4`, func(r *row) {
+		l := link{org: org, seq: r.int(), id: r.text(), at: r.int(), actorKind: r.text(), actor: r.text(), action: r.text(),
+			targetKind: r.text(), target: r.text(), detail: r.text(), hash: r.bytes()}
+		broken = broken || l.seq != last.seq+1 || string(l.sum(last.hash)) != string(l.hash)
+		last = l
+	}, org, from, to, chainBatch)
+	if err == nil && (broken || last.seq == from) {
+		err = ErrChain.With(fmt.Errorf("chain %q breaks after entry %d", org, from))
+	}
+	return last, err
+}

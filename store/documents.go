@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/themes"
+)
+
+var (
+	_ flows.Themes       = (*Store)(nil)
+	_ directory.Policies = (*Store)(nil)
+)
+
+// Theme gives what an organization set of its look.
+func (s *Store) Theme(ctx context.Context, org directory.OrgID) (themes.Theme, error) {
+	v, err := cached(ctx, s, &s.caches.themes, string(org), func(ctx context.Context) (*themes.Theme, error) {
+		v, _, err := document[themes.Theme](ctx, s, string(org), ofTheme)
+		return v, err
+	})
+	if err != nil || v == nil {
+		return themes.Theme{}, err
+	}
+	return *v, nil
+}
+
+// PutTheme replaces what an organization set of its look.
+func (s *Store) PutTheme(ctx context.Context, org directory.OrgID, v themes.Theme) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := s.org(ctx, org); err != nil {
+			return err
+		}
+		_, version, err := document[themes.Theme](ctx, s, string(org), ofTheme)
+		if err != nil {
+			return err
+		}
+		return t.putDocument(string(org), ofTheme, v, version)
+	})
+}
+
+// policyRef is where a level's document lies; ids of different nouns never meet.
+func policyRef(at directory.PolicyLevel) string {
+	return string(at.Realm) + string(at.Org) + string(at.App)
+}
+
+// PolicyDoc gives what one level set. Its maps are shared: nobody may change them.
+func (s *Store) PolicyDoc(ctx context.Context, at directory.PolicyLevel) (directory.PolicyDoc, error) {
+	v, err := cached(ctx, s, &s.caches.policies, policyRef(at), func(ctx context.Context) (*directory.PolicyDoc, error) {
+		v, version, err := document[directory.PolicyDoc](ctx, s, policyRef(at), ofPolicy)
+		if v != nil {
+			v.Version = version
+		}
+		return v, err
+	})
+	if err != nil || v == nil {
+		return directory.PolicyDoc{}, err
+	}
+	return *v, nil
+}
+
+// PutPolicyDoc replaces what one level set, if it is still as d.Version saw it.
+func (s *Store) PutPolicyDoc(ctx context.Context, at directory.PolicyLevel, d directory.PolicyDoc) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := s.levelExists(ctx, at); err != nil {
+			return err
+		}
+		return t.putDocument(policyRef(at), ofPolicy, d, d.Version)
+	})
+}
+
+func (s *Store) levelExists(ctx context.Context, at directory.PolicyLevel) (err error) {
+	switch at {
+	case directory.PolicyLevel{}:
+	case directory.PolicyLevel{Realm: at.Realm}:
+		_, err = s.Realm(ctx, at.Realm)
+	case directory.PolicyLevel{Org: at.Org}:
+		_, err = s.org(ctx, at.Org)
+	case directory.PolicyLevel{App: at.App}:
+		_, err = s.AppByID(ctx, at.App)
+	default:
+		err = ErrFixed.Because("a policy level names one of realm, organization and app")
+	}
+	return err
+}
+
+// document gives what a level set of a kind, nil when it set nothing.
+func document[V any](ctx context.Context, s *Store, ref, kind string) (v *V, version int64, err error) {
+	var doc string
+	n, err := s.rows(ctx, "SELECT doc, version FROM documents WHERE ref = $1 AND kind = $2",
+		func(r *row) { doc, version = r.text(), r.int() }, ref, kind)
+	if err != nil || n == 0 {
+		return nil, 0, err
+	}
+	v = new(V)
+	return v, version, json.Unmarshal([]byte(doc), v)
+}
+
+// putDocument writes the document after version; ErrMoved when another is there by now.
+func (t *tx) putDocument(ref, kind string, v any, version int64) error {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	q := "UPDATE documents SET doc = $3, version = $4 + 1 WHERE ref = $1 AND kind = $2 AND version = $4"
+	if version == 0 {
+		q = "INSERT INTO documents (ref, kind, doc, version) VALUES ($1, $2, $3, $4 + 1) ON CONFLICT (ref, kind) DO NOTHING"
+	}
+	n, err := t.exec(q, ref, kind, string(doc), version)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return directory.ErrMoved
+	}
+	return t.touch(kind, ref)
+}

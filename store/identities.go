@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+)
+
+var _ directory.Identities = (*Store)(nil)
+
+// PersonByIdentity finds who signs in as key, compared byte by byte (S4). org is the connection's.
+func (s *Store) PersonByIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey) (p directory.Person, err error) {
+	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+` FROM identities i JOIN people p ON p.id = i.person_id
+		WHERE i.connection_id = $1 AND i.issuer = $2 AND i.subject = $3 AND i.qualifiers = $4 AND i.org_id = $5`,
+		func(r *row) { p = r.person() }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
+	return p, err
+}
+
+// LinkIdentity links an upstream account of org's own connection to a person of the realm.
+func (s *Store) LinkIdentity(ctx context.Context, org directory.OrgID, i directory.Identity) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		c, err := s.ConnectionByID(ctx, i.Key.Connection)
+		if err != nil {
+			return err
+		}
+		if c.Org != org {
+			return upstream.ErrConnectionNotFound
+		}
+		if _, err := s.PersonInRealm(ctx, c.Realm, i.Person); err != nil {
+			return err
+		}
+		n, err := t.exec(`INSERT INTO identities (connection_id, issuer, subject, qualifiers, org_id, realm_id, person_id, created_at, last_login)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (connection_id, issuer, subject, qualifiers) DO NOTHING`,
+			i.Key.Connection, i.Key.Issuer, i.Key.Subject, i.Key.Qualifiers, org, c.Realm, i.Person, i.CreatedAt, i.LastLogin)
+		if err != nil || n == 1 {
+			return err
+		}
+		holder, err := s.PersonByIdentity(ctx, org, i.Key)
+		if err == nil && holder.ID != i.Person {
+			return directory.ErrIdentityTaken
+		}
+		return err
+	})
+}
+
+// IdentitiesOf lists a person's upstream accounts in all organizations of the realm.
+func (s *Store) IdentitiesOf(ctx context.Context, realm directory.RealmID, person directory.PersonID) ([]directory.Identity, error) {
+	var list []directory.Identity
+	_, err := s.rows(ctx, `SELECT connection_id, issuer, subject, qualifiers, org_id, person_id, created_at, last_login
+		FROM identities WHERE person_id = $1 AND realm_id = $2 ORDER BY connection_id, issuer, subject, qualifiers`, func(r *row) {
+		list = append(list, directory.Identity{Key: directory.IdentityKey{Connection: directory.ConnectionID(r.text()), Issuer: r.text(),
+			Subject: r.text(), Qualifiers: r.text()}, Org: directory.OrgID(r.text()), Person: directory.PersonID(r.text()),
+			CreatedAt: r.time(), LastLogin: r.time()})
+	}, person, realm)
+	return list, err
+}
+
+// TouchIdentity notes a login.
+func (s *Store) TouchIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey, at time.Time) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		n, err := t.exec(`UPDATE identities SET last_login = $6
+			WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND qualifiers = $4 AND org_id = $5`,
+			key.Connection, key.Issuer, key.Subject, key.Qualifiers, org, at)
+		if err == nil && n == 0 {
+			return directory.ErrPersonNotFound
+		}
+		return err
+	})
+}

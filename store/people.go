@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+
+	"github.com/vestibule-id/vestibule/directory"
+)
+
+var _ directory.People = (*Store)(nil)
+
+const (
+	personColumns = `p.id, p.realm_id, p.home_id, p.name, p.given, p.family, p.locale, p.email, p.email_proved,
+		p.status, p.sessions_after, p.source, p.created_at, p.version`
+	selectMember = "SELECT " + personColumns + ", " + membershipColumns + `
+		FROM memberships m JOIN people p ON p.id = m.person_id WHERE m.org_id = $1 AND m.person_id = $2`
+)
+
+func (r *row) person() directory.Person {
+	return directory.Person{ID: directory.PersonID(r.text()), Realm: directory.RealmID(r.text()), Home: directory.OrgID(r.text()),
+		Name: r.text(), Given: r.text(), Family: r.text(), Locale: r.text(), Email: r.text(), EmailProved: r.time(),
+		Status: directory.Status(r.text()), SessionsAfter: r.time(), Source: r.text(), CreatedAt: r.time(), Version: r.int()}
+}
+
+// Person finds whoever has a membership in org, whatever its status.
+func (s *Store) Person(ctx context.Context, org directory.OrgID, id directory.PersonID) (p directory.Person, m directory.Membership, err error) {
+	err = s.one(ctx, directory.ErrPersonNotFound, selectMember, func(r *row) { p, m = r.person(), r.membership() }, org, id)
+	return p, m, err
+}
+
+// PersonInRealm finds a person for a session.
+func (s *Store) PersonInRealm(ctx context.Context, realm directory.RealmID, id directory.PersonID) (p directory.Person, err error) {
+	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+" FROM people p WHERE p.id = $1 AND p.realm_id = $2",
+		func(r *row) { p = r.person() }, id, realm)
+	return p, err
+}
+
+// PersonByIdentifier finds the person that an identifier means in home's scope.
+func (s *Store) PersonByIdentifier(ctx context.Context, home directory.OrgID, kind, value string) (p directory.Person, err error) {
+	_, scope, err := s.identScope(ctx, home)
+	if err != nil {
+		return p, err
+	}
+	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+` FROM identifiers i JOIN people p ON p.id = i.person_id
+		WHERE i.scope_id = $1 AND i.kind = $2 AND i.value = $3`, func(r *row) { p = r.person() }, scope, kind, value)
+	return p, err
+}
+
+// identScope says within what the identifiers of people at home in an organization are unique.
+func (s *Store) identScope(ctx context.Context, home directory.OrgID) (*directory.Org, string, error) {
+	o, err := s.org(ctx, home)
+	if err != nil {
+		return nil, "", err
+	}
+	realm, err := s.Realm(ctx, o.Realm)
+	if err != nil {
+		return nil, "", err
+	}
+	switch realm.Scope {
+	case directory.ScopeTree:
+		return o, string(o.Top), nil
+	case directory.ScopeOrg:
+		return o, string(o.ID), nil
+	default:
+		return o, string(realm.ID), nil // the widest, so a scope that this program does not know admits nobody twice
+	}
+}
+
+// CreatePerson makes a person with the membership at home and the identifiers.
+func (s *Store) CreatePerson(ctx context.Context, home directory.OrgID, p directory.Person, ids []directory.Identifier) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		o, scope, err := s.identScope(ctx, home)
+		if err != nil {
+			return err
+		}
+		for _, i := range ids {
+			if err := t.putIdentifier(scope, p.ID, i); err != nil {
+				return err
+			}
+		}
+		_, err = t.exec(`INSERT INTO people (id, realm_id, home_id, name, given, family, locale, email, email_proved,
+			status, sessions_after, source, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			p.ID, o.Realm, home, p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailProved, p.Status, p.SessionsAfter, p.Source, p.CreatedAt, 1)
+		if err != nil {
+			return err
+		}
+		return t.putMembership(o.Realm, home, directory.Membership{Person: p.ID, Kind: "member", Status: directory.Active, Source: p.Source})
+	})
+}
+
+func (t *tx) putIdentifier(scope string, id directory.PersonID, i directory.Identifier) error {
+	n, err := t.exec(`INSERT INTO identifiers (scope_id, kind, value, person_id, verified_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (scope_id, kind, value) DO NOTHING`, scope, i.Kind, i.Value, id, i.VerifiedAt)
+	if err == nil && n == 0 {
+		return directory.ErrIdentifier
+	}
+	return err
+}
+
+// UpdatePerson changes a person who has a membership in org.
+func (s *Store) UpdatePerson(ctx context.Context, org directory.OrgID, id directory.PersonID, change func(*directory.Person) error) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		was, _, err := s.Person(ctx, org, id)
+		if err != nil {
+			return err
+		}
+		p := was
+		if err := change(&p); err != nil {
+			return err
+		}
+		if p.ID != was.ID || p.Realm != was.Realm || p.Home != was.Home {
+			return ErrFixed.Because("a person's id, realm and home are not changed by UpdatePerson")
+		}
+		n, err := t.exec(`UPDATE people SET name = $1, given = $2, family = $3, locale = $4, email = $5, email_proved = $6,
+			status = $7, sessions_after = $8, version = version + 1 WHERE id = $9 AND version = $10`,
+			p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailProved, p.Status, p.SessionsAfter, id, was.Version)
+		if err == nil && n == 0 {
+			return directory.ErrMoved
+		}
+		return err
+	})
+}
+
+// IdentifiersOf lists what finds a person who has a membership in org.
+func (s *Store) IdentifiersOf(ctx context.Context, org directory.OrgID, id directory.PersonID) ([]directory.Identifier, error) {
+	var list []directory.Identifier
+	_, err := s.rows(ctx, `SELECT i.kind, i.value, i.verified_at FROM memberships m JOIN identifiers i ON i.person_id = m.person_id
+		WHERE m.org_id = $1 AND m.person_id = $2 ORDER BY i.kind, i.value`, func(r *row) {
+		list = append(list, directory.Identifier{Kind: r.text(), Value: r.text(), VerifiedAt: r.time()})
+	}, org, id)
+	return list, err
+}

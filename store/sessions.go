@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+
+	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/directory"
+)
+
+var _ broker.Sessions = (*Store)(nil)
+
+const (
+	selectSession = `SELECT id, token_hash, realm_id, person_id, home_id, created_at, ends_at, ended_at, device, proofs, version FROM sessions `
+	// keepEnded is how long a session that is over can still be found: long enough for the logout that
+	// names it.
+	keepEnded = 24 * time.Hour
+)
+
+// CreateSession stores a session with its proofs and organizations.
+func (s *Store) CreateSession(ctx context.Context, home directory.OrgID, v broker.Session) error {
+	proofs, err := json.Marshal(v.Proofs)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		o, err := s.org(ctx, home)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`INSERT INTO sessions (id, token_hash, realm_id, person_id, home_id, created_at, ends_at, ended_at, device, proofs, version)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			v.ID, v.TokenHash[:], o.Realm, v.Person, home, v.CreatedAt, v.Ends, v.Ended, v.Device, string(proofs), 1)
+		if err != nil {
+			return err
+		}
+		return t.putMarks(v.ID, nil, v.Orgs)
+	})
+}
+
+// SessionByToken finds a session, ended or not.
+func (s *Store) SessionByToken(ctx context.Context, hash [sha256.Size]byte) (broker.Session, error) {
+	return s.session(ctx, selectSession+"WHERE token_hash = $1", hash[:])
+}
+
+// Session finds a session of home by its public id.
+func (s *Store) Session(ctx context.Context, home directory.OrgID, id directory.SessionID) (broker.Session, error) {
+	return s.session(ctx, selectSession+"WHERE id = $1 AND home_id = $2", id, home)
+}
+
+func (s *Store) session(ctx context.Context, q string, args ...any) (v broker.Session, err error) {
+	var proofs string
+	err = s.one(ctx, broker.ErrSessionNotFound, q, func(r *row) {
+		v.ID = directory.SessionID(r.text())
+		copy(v.TokenHash[:], r.bytes())
+		v.Realm, v.Person, v.Home = directory.RealmID(r.text()), directory.PersonID(r.text()), directory.OrgID(r.text())
+		v.CreatedAt, v.Ends, v.Ended, v.Device = r.time(), r.time(), r.time(), r.text()
+		proofs, v.Version = r.text(), r.int()
+	}, args...)
+	if err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal([]byte(proofs), &v.Proofs); err != nil {
+		return v, err
+	}
+	_, err = s.rows(ctx, "SELECT org_id, since, seen, held FROM session_orgs WHERE session_id = $1 ORDER BY org_id", func(r *row) {
+		v.Orgs = append(v.Orgs, broker.OrgMark{Org: directory.OrgID(r.text()), Since: r.time(), Seen: r.time(), Held: r.time()})
+	}, v.ID)
+	return v, err
+}
+
+// UpdateSession stores TokenHash, Ends, Ended, Proofs and Orgs.
+func (s *Store) UpdateSession(ctx context.Context, home directory.OrgID, id directory.SessionID, change func(*broker.Session) error) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		was, err := s.Session(ctx, home, id)
+		if err != nil {
+			return err
+		}
+		v := was
+		v.Orgs = append([]broker.OrgMark(nil), was.Orgs...)
+		if err := change(&v); err != nil {
+			return err
+		}
+		proofs, err := json.Marshal(v.Proofs)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(`UPDATE sessions SET token_hash = $1, ends_at = $2, ended_at = $3, proofs = $4, version = version + 1
+			WHERE id = $5 AND version = $6`, v.TokenHash[:], v.Ends, v.Ended, string(proofs), id, was.Version)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return directory.ErrMoved
+		}
+		return t.putMarks(id, was.Orgs, v.Orgs)
+	})
+}
+
+// putMarks writes the organizations' marks that are new or moved, and removes those that are gone.
+func (t *tx) putMarks(id directory.SessionID, was, now []broker.OrgMark) error {
+	before := map[directory.OrgID]broker.OrgMark{}
+	for _, m := range was {
+		before[m.Org] = m
+	}
+	for _, m := range now {
+		old, had := before[m.Org]
+		delete(before, m.Org)
+		if had && old == m {
+			continue
+		}
+		if _, err := t.exec(`INSERT INTO session_orgs (session_id, org_id, since, seen, held) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (session_id, org_id) DO UPDATE SET since = excluded.since, seen = excluded.seen, held = excluded.held`,
+			id, m.Org, m.Since, m.Seen, m.Held); err != nil {
+			return err
+		}
+	}
+	for org := range before {
+		if _, err := t.exec("DELETE FROM session_orgs WHERE session_id = $1 AND org_id = $2", id, org); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MarkApp notes an app that was signed in to; the first note stays and is returned.
+func (s *Store) MarkApp(ctx context.Context, home directory.OrgID, id directory.SessionID, m broker.AppMark) (broker.AppMark, error) {
+	kept := m
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		n, err := t.exec(`INSERT INTO session_apps (session_id, app_id, org_id, sid, first_at)
+			SELECT $1, $2, $3, $4, $5 FROM sessions WHERE id = $1 AND home_id = $6
+			ON CONFLICT (session_id, app_id, org_id) DO NOTHING`, id, m.App, m.Org, m.SID, m.First, home)
+		if err != nil || n == 1 {
+			return err
+		}
+		return s.one(ctx, broker.ErrSessionNotFound, `SELECT a.sid, a.first_at FROM sessions v JOIN session_apps a ON a.session_id = v.id
+			WHERE v.id = $1 AND v.home_id = $2 AND a.app_id = $3 AND a.org_id = $4`,
+			func(r *row) { kept.SID, kept.First = r.text(), r.time() }, id, home, m.App, m.Org)
+	})
+	return kept, err
+}
+
+// AppsOf lists the apps a session signed in to.
+func (s *Store) AppsOf(ctx context.Context, home directory.OrgID, id directory.SessionID) ([]broker.AppMark, error) {
+	var list []broker.AppMark
+	_, err := s.rows(ctx, `SELECT a.app_id, a.org_id, a.sid, a.first_at FROM sessions v JOIN session_apps a ON a.session_id = v.id
+		WHERE v.id = $1 AND v.home_id = $2 ORDER BY a.app_id, a.org_id`, func(r *row) {
+		list = append(list, broker.AppMark{App: directory.AppID(r.text()), Org: directory.OrgID(r.text()), SID: r.text(), First: r.time()})
+	}, id, home)
+	return list, err
+}

@@ -1,0 +1,225 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/themes"
+)
+
+func connections(t *testing.T, w *World) {
+	v := w.acme
+	c, err := w.ConnectionByID(w.ctx, v.Connection.ID)
+	ok(t, err)
+	same(t, c, v.Connection)
+	offered := v.Connection
+	offered.ID, offered.Offered = directory.NewConnectionID(w.clock.Now()), true
+	ok(t, w.CreateConnection(w.ctx, w.parent.ID, offered))
+	kept := offered
+	kept.ID, kept.Offered = directory.NewConnectionID(w.clock.Now()), false
+	ok(t, w.CreateConnection(w.ctx, w.parent.ID, kept))
+	list, err := w.ConnectionsFor(w.ctx, v.Org.ID)
+	ok(t, err)
+	same(t, []any{len(list), list[0].ID, list[1].ID}, []any{2, v.Connection.ID, offered.ID})
+
+	// S4: whom a connection trusts is fixed by its first identity.
+	for name, change := range map[string]func(*upstream.Connection) error{
+		"issuer": func(c *upstream.Connection) error { c.Issuer = "https://evil.example"; return nil },
+		"type":   func(c *upstream.Connection) error { c.Type = "saml"; return nil },
+	} {
+		if err := w.UpdateConnection(w.ctx, v.Org.ID, v.Connection.ID, change); !errors.Is(err, upstream.ErrImmutable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		ok(t, w.UpdateConnection(w.ctx, w.parent.ID, offered.ID, change)) // nobody signs in by this one
+	}
+	ok(t, w.UpdateConnection(w.ctx, v.Org.ID, v.Connection.ID, func(c *upstream.Connection) error {
+		c.Status, c.Secret = upstream.Disabled, []byte(`{"secret":"new"}`)
+		return nil
+	}))
+	c, err = w.ConnectionByID(w.ctx, v.Connection.ID)
+	ok(t, err)
+	same(t, []any{c.Status, string(c.Secret), c.Version}, []any{upstream.Disabled, `{"secret":"new"}`, int64(2)})
+	list, err = w.ConnectionsFor(w.ctx, v.Org.ID)
+	ok(t, err)
+	same(t, list[0].Status, upstream.Disabled)
+}
+
+func apps(t *testing.T, w *World) {
+	a, err := w.AppByClientID(w.ctx, "acme-app")
+	ok(t, err)
+	same(t, a, w.acme.App)
+	_, err = w.AppByClientID(w.ctx, "nobody")
+	is(t, err, broker.ErrAppNotFound)
+	_, err = w.AppByClientID(w.ctx, "a\x00b")
+	is(t, err, broker.ErrAppNotFound)
+	// S40: never given out again.
+	again := a
+	again.ID = directory.NewAppID(w.clock.Now())
+	is(t, w.CreateApp(w.ctx, again), broker.ErrClientIDTaken)
+	ok(t, w.UpdateApp(w.ctx, a.ID, func(a *broker.App) error {
+		a.Status, a.Secrets, a.AnyEmail = directory.Archived, []broker.Secret{{Hash: [32]byte{2}}, {Hash: [32]byte{3}}}, true
+		return nil
+	}))
+	is(t, w.CreateApp(w.ctx, again), broker.ErrClientIDTaken)
+	a, err = w.AppByID(w.ctx, a.ID)
+	ok(t, err)
+	same(t, []any{a.Status, len(a.Secrets), a.Secrets[0].Hash[0], a.AnyEmail}, []any{directory.Archived, 2, byte(2), true})
+}
+
+func sessions(t *testing.T, w *World) {
+	v, now := w.acme, w.clock.Now()
+	s, err := w.SessionByToken(w.ctx, v.Session.TokenHash)
+	ok(t, err)
+	same(t, s, v.Session)
+	s, err = w.Session(w.ctx, v.Org.ID, v.Session.ID)
+	ok(t, err)
+	same(t, s, v.Session)
+	_, err = w.SessionByToken(w.ctx, hash("guess"))
+	is(t, err, broker.ErrSessionNotFound)
+	ok(t, w.UpdateSession(w.ctx, v.Org.ID, s.ID, func(s *broker.Session) error {
+		s.TokenHash, s.Ended = hash("raised"), now
+		s.Proofs = append(s.Proofs[:1:1], flows.Proof{Connection: w.mex.Connection.ID, At: now, Seen: now})
+		s.Orgs = []broker.OrgMark{{Org: w.mex.Org.ID, Since: now, Seen: now, Held: now}}
+		return nil
+	}))
+	_, err = w.SessionByToken(w.ctx, v.Session.TokenHash)
+	is(t, err, broker.ErrSessionNotFound) // an id that was renewed opens nothing
+	s, err = w.SessionByToken(w.ctx, hash("raised"))
+	ok(t, err)
+	same(t, []any{s.Ended, len(s.Proofs), s.Orgs, s.Version}, []any{now, 2, []broker.OrgMark{{Org: w.mex.Org.ID, Since: now, Seen: now, Held: now}}, int64(2)})
+
+	first := broker.AppMark{App: v.App.ID, Org: v.Org.ID, SID: "sid-acme", First: now}
+	kept, err := w.MarkApp(w.ctx, v.Org.ID, s.ID, broker.AppMark{App: v.App.ID, Org: v.Org.ID, SID: "later", First: now.Add(time.Hour)})
+	ok(t, err)
+	same(t, kept, first)
+	list, err := w.AppsOf(w.ctx, v.Org.ID, s.ID)
+	ok(t, err)
+	same(t, list, []broker.AppMark{first})
+}
+
+func tokens(t *testing.T, w *World) {
+	v, now := w.acme, w.clock.Now()
+	g, err := w.TokenByCode(w.ctx, v.Grant.CodeHash)
+	ok(t, err)
+	same(t, g, v.Grant)
+
+	// No code redeems twice: of sixteen at once, one.
+	var won atomic.Int32
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			g := v.Grant
+			g.ID, g.CodeHash = directory.NewGrantID(now), hash("race")
+			if err := w.CreateToken(w.ctx, v.Org.ID, g); err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, broker.ErrCodeUsed) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	same(t, won.Load(), int32(1))
+
+	ok(t, w.RevokeToken(w.ctx, v.Org.ID, g.ID, now, "reuse"))
+	ok(t, w.RevokeToken(w.ctx, v.Org.ID, g.ID, now.Add(time.Hour), "logout"))
+	g, err = w.Token(w.ctx, v.Org.ID, g.ID)
+	ok(t, err)
+	same(t, []any{g.RevokedAt, g.Reason}, []any{now, "reuse"})
+	ok(t, w.RevokeTokensOf(w.ctx, v.Realm.ID, v.Session.ID, w.mex.Org.ID, now, "logout"))
+	g, err = w.TokenByCode(w.ctx, hash("race"))
+	ok(t, err)
+	same(t, g.RevokedAt.IsZero(), true)
+	ok(t, w.RevokeTokensOf(w.ctx, v.Realm.ID, v.Session.ID, "", now, "logout"))
+	g, err = w.TokenByCode(w.ctx, hash("race"))
+	ok(t, err)
+	same(t, g.Reason, "logout")
+}
+
+func keys(t *testing.T, w *World) {
+	now := w.clock.Now()
+	k := broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte("private part"), CreatedAt: now, ActiveAt: now}
+	list, err := w.Keys(w.ctx, "oidc")
+	ok(t, err)
+	same(t, len(list), 0)
+	ok(t, w.AddKey(w.ctx, k))
+	second := k
+	second.KID = "k2"
+	ok(t, w.AddKey(w.ctx, second)) // of two nodes that start together one makes the key
+	rsa := k
+	rsa.KID, rsa.Alg = "k3", "RS256"
+	ok(t, w.AddKey(w.ctx, rsa))
+	list, err = w.Keys(w.ctx, "oidc")
+	ok(t, err)
+	same(t, list, []broker.Key{k, rsa})
+}
+
+func documents(t *testing.T, w *World) {
+	theme, err := w.Theme(w.ctx, w.acme.Org.ID)
+	ok(t, err)
+	same(t, theme, themes.Theme{})
+	ok(t, w.PutTheme(w.ctx, w.acme.Org.ID, themes.Theme{Brand: "#112233"}))
+	ok(t, w.PutTheme(w.ctx, w.acme.Org.ID, themes.Theme{Brand: "#445566"}))
+	theme, err = w.Theme(w.ctx, w.acme.Org.ID)
+	ok(t, err)
+	same(t, theme.Brand, "#445566")
+
+	for _, at := range []directory.PolicyLevel{{}, {Realm: w.acme.Realm.ID}, {Org: w.acme.Org.ID}, {App: w.acme.App.ID}} {
+		d, err := w.PolicyDoc(w.ctx, at)
+		ok(t, err)
+		same(t, d.Version, int64(0))
+		d.Values = map[string]json.RawMessage{"session.lifetime": json.RawMessage(`"8h"`)}
+		ok(t, w.PutPolicyDoc(w.ctx, at, d))
+		is(t, w.PutPolicyDoc(w.ctx, at, d), directory.ErrMoved) // it was written from what is no more
+		d, err = w.PolicyDoc(w.ctx, at)
+		ok(t, err)
+		same(t, []any{d.Version, string(d.Values["session.lifetime"])}, []any{int64(1), `"8h"`})
+		d.Values = nil
+		ok(t, w.PutPolicyDoc(w.ctx, at, d))
+		d, err = w.PolicyDoc(w.ctx, at)
+		ok(t, err)
+		same(t, []any{d.Version, len(d.Values)}, []any{int64(2), 0})
+	}
+	is(t, w.PutPolicyDoc(w.ctx, directory.PolicyLevel{Org: "org_none"}, directory.PolicyDoc{}), directory.ErrOrgNotFound)
+}
+
+func spent(t *testing.T, w *World) {
+	until := w.clock.Now().Add(time.Hour)
+	spend := func(org directory.OrgID, kind, key string) error { return w.Spend(w.ctx, org, kind, key, until) }
+	ok(t, spend(w.acme.Org.ID, "assertion", "a1"))
+	is(t, spend(w.acme.Org.ID, "assertion", "a1"), upstream.ErrReplay)
+	ok(t, spend(w.acme.Org.ID, "jti", "a1"))
+	ok(t, spend(w.acme.Org.ID, "assertio", "na1")) // parts do not run together
+	ok(t, spend(w.mex.Org.ID, "assertion", "a1"))
+	err := w.InTx(w.ctx, func(ctx context.Context) error { return w.Spend(ctx, w.acme.Org.ID, "assertion", "a2", until) })
+	if err == nil {
+		t.Error("spent inside a transaction, which a rollback would undo")
+	}
+}
+
+func traces(t *testing.T, w *World) {
+	now := w.clock.Now()
+	v := audit.Trace{Code: "ABCD2345", At: now, Org: string(w.acme.Org.ID), Outcome: "refused", Fault: "x.y", Steps: []audit.Step{{At: now, Name: "route", Text: "Found."}}}
+	ok(t, w.SaveTrace(w.ctx, v))
+	v.Outcome = "signed_in"
+	ok(t, w.SaveTrace(w.ctx, v))
+	got, found, err := w.TraceByCode(w.ctx, v.Code)
+	ok(t, err)
+	same(t, []any{got, found}, []any{v, true})
+	_, found, err = w.TraceByCode(w.ctx, "none\x00")
+	ok(t, err)
+	same(t, found, false)
+	w.clock.Advance(audit.TraceLife + time.Second)
+	_, found, err = w.TraceByCode(w.ctx, v.Code)
+	ok(t, err)
+	same(t, found, false) // S44: fourteen days, swept or not
+}

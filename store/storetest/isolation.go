@@ -1,0 +1,257 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/fault"
+)
+
+// global names the methods that take no organization: whoever calls them has a secret or a name that is
+// unique everywhere, or speaks for the platform. A method that is in neither list fails the test.
+var global = map[string]string{
+	"Realm": "by id", "RealmByHandle": "by name", "CreateRealm": "the platform's",
+	"OrgChain": "by id; returns it", "OrgByID": "by id; returns the realm", "CreateOrg": "made in the realm it names",
+	"ConnectionByID": "by id; returns the organization", "AppByID": "apps are the platform's", "AppByClientID": "apps are the platform's",
+	"CreateApp": "apps are the platform's", "UpdateApp": "apps are the platform's", "SessionByToken": "by secret; returns the home",
+	"TokenByCode": "by secret; returns the organization", "Keys": "the platform's", "AddKey": "the platform's",
+	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
+	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
+}
+
+// isolation walks every method of every interface: what one organization (or realm) may do with its own
+// things, another gets nothing of and changes nothing in (S26).
+func isolation(t *testing.T, w *World) {
+	for _, pair := range []struct {
+		name            string
+		owner, stranger Tenant
+	}{
+		{"a sibling", w.acme, w.mex}, {"the sibling back", w.mex, w.acme},
+		{"another realm", w.acme, w.emea}, {"the other realm back", w.emea, w.acme},
+	} {
+		before := fmt.Sprintf("%+v", w.everything(t, pair.owner))
+		probes := w.probes(pair.owner, pair.stranger)
+		for name, probe := range probes {
+			if leak := probe(); leak != "" {
+				t.Errorf("%s, %s: %s", pair.name, name, leak)
+			}
+		}
+		if after := fmt.Sprintf("%+v", w.everything(t, pair.owner)); after != before {
+			t.Errorf("%s changed something:\n  %s\n  %s", pair.name, before, after)
+		}
+		everyMethodIsWalked(t, probes)
+	}
+}
+
+func everyMethodIsWalked(t *testing.T, probes map[string]func() string) {
+	all := reflect.TypeFor[Store]()
+	for i := range all.NumMethod() {
+		name := all.Method(i).Name
+		_, probed := probes[name]
+		if _, free := global[name]; !probed && !free {
+			t.Errorf("no probe for %s: add one in storetest", name)
+		}
+	}
+}
+
+// everything is all that a tenant can see of its own.
+func (w *World) everything(t *testing.T, v Tenant) []any {
+	var seen []any
+	add := func(x any, err error) { ok(t, err); seen = append(seen, x) }
+	add(w.OrgChain(w.ctx, v.Org.ID))
+	add(w.DomainsOf(w.ctx, v.Org.ID))
+	p, m, err := w.Person(w.ctx, v.Org.ID, v.Person.ID)
+	add([]any{p, m}, err)
+	add(w.IdentifiersOf(w.ctx, v.Org.ID, v.Person.ID))
+	add(w.MembershipsOf(w.ctx, v.Realm.ID, v.Person.ID))
+	add(w.IdentitiesOf(w.ctx, v.Realm.ID, v.Person.ID))
+	add(w.Entitled(w.ctx, v.Org.ID, v.App.ID))
+	add(w.ConnectionsFor(w.ctx, v.Org.ID))
+	add(w.SessionByToken(w.ctx, v.Session.TokenHash))
+	add(w.AppsOf(w.ctx, v.Org.ID, v.Session.ID))
+	add(w.Token(w.ctx, v.Org.ID, v.Grant.ID))
+	add(w.Theme(w.ctx, v.Org.ID))
+	return seen
+}
+
+// probes try every method as the stranger on what is the owner's. Each says what leaked.
+func (w *World) probes(o, s Tenant) map[string]func() string {
+	ctx, now := w.ctx, w.clock.Now()
+	stranger, strangeRealm := s.Org.ID, s.Realm.ID
+	otherRealm := o.Realm.ID != s.Realm.ID
+	return map[string]func() string{
+		"OrgByHandle": func() string {
+			id, err := w.OrgByHandle(ctx, strangeRealm, o.Org.Handle)
+			return leak(err, otherRealm && id != "", id)
+		},
+		"Children": func() string {
+			list, err := w.Children(ctx, stranger)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"UpdateOrg": func() string { return "" }, // changes the organization it names
+		"OrgOfDomain": func() string {
+			d, found, err := w.OrgOfDomain(ctx, strangeRealm, o.Org.Handle+".example")
+			return leak(err, otherRealm && found && d.Org == o.Org.ID, d)
+		},
+		"DomainsOf": func() string {
+			list, err := w.DomainsOf(ctx, stranger)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"PutDomain": func() string {
+			err := w.PutDomain(ctx, stranger, directory.Domain{Name: o.Org.Handle + ".example", VerifiedAt: now, Org: o.Org.ID, Realm: o.Realm.ID})
+			if otherRealm {
+				return leak(err, false, nil)
+			}
+			return refused(err, directory.ErrDomainTaken)
+		},
+		"ReleaseDomain": func() string { return leak(w.ReleaseDomain(ctx, stranger, o.Org.Handle+".example"), false, nil) },
+		"Person": func() string {
+			_, _, err := w.Person(ctx, stranger, o.Person.ID)
+			return refused(err, directory.ErrPersonNotFound)
+		},
+		"PersonInRealm": func() string {
+			_, err := w.PersonInRealm(ctx, strangeRealm, o.Person.ID)
+			if !otherRealm {
+				return ""
+			}
+			return refused(err, directory.ErrPersonNotFound)
+		},
+		"PersonByIdentifier": func() string {
+			_, err := w.PersonByIdentifier(ctx, stranger, "email", o.Person.Email)
+			if !otherRealm {
+				return "" // identifiers of this realm are unique in the whole of it
+			}
+			return refused(err, directory.ErrPersonNotFound)
+		},
+		"CreatePerson": func() string {
+			err := w.CreatePerson(ctx, stranger, directory.Person{ID: o.Person.ID, Realm: o.Realm.ID, Home: o.Org.ID, Name: "Mallory"}, nil)
+			return refused(err, nil)
+		},
+		"UpdatePerson": func() string {
+			return refused(w.UpdatePerson(ctx, stranger, o.Person.ID, func(p *directory.Person) error { p.Name = "Mallory"; return nil }), directory.ErrPersonNotFound)
+		},
+		"IdentifiersOf": func() string {
+			list, err := w.IdentifiersOf(ctx, stranger, o.Person.ID)
+			return leak(err, len(list) > 0, list)
+		},
+		"MembershipsOf": func() string {
+			list, err := w.MembershipsOf(ctx, strangeRealm, o.Person.ID)
+			return leak(err, otherRealm && len(list) > 0, list)
+		},
+		"PutMembership": func() string {
+			if !otherRealm {
+				return "" // a guest of the same realm; whether it may be is the directory's to say
+			}
+			return refused(w.PutMembership(ctx, stranger, directory.Membership{Org: o.Org.ID, Person: o.Person.ID}), directory.ErrPersonNotFound)
+		},
+		"RemoveMembership": func() string { return leak(w.RemoveMembership(ctx, stranger, o.Person.ID), false, nil) },
+		"PersonByIdentity": func() string {
+			_, err := w.PersonByIdentity(ctx, stranger, o.Key)
+			return refused(err, directory.ErrPersonNotFound)
+		},
+		"LinkIdentity": func() string {
+			key := o.Key
+			key.Subject = "sub-2"
+			return refused(w.LinkIdentity(ctx, stranger, directory.Identity{Key: key, Org: o.Org.ID, Person: s.Person.ID}), upstream.ErrConnectionNotFound)
+		},
+		"IdentitiesOf": func() string {
+			list, err := w.IdentitiesOf(ctx, strangeRealm, o.Person.ID)
+			return leak(err, otherRealm && len(list) > 0, list)
+		},
+		"TouchIdentity": func() string { return refused(w.TouchIdentity(ctx, stranger, o.Key, now), directory.ErrPersonNotFound) },
+		"Entitled": func() string {
+			yes, err := w.Entitled(ctx, stranger, o.App.ID)
+			return leak(err, yes, o.App.ID)
+		},
+		"PutEntitlement": func() string {
+			return leak(w.PutEntitlement(ctx, stranger, directory.Entitlement{Org: o.Org.ID, App: "app_x"}), false, nil)
+		},
+		"RemoveEntitlement": func() string { return leak(w.RemoveEntitlement(ctx, stranger, o.App.ID), false, nil) },
+		"ConnectionsFor": func() string {
+			list, err := w.ConnectionsFor(ctx, stranger)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"CreateConnection": func() string {
+			c := o.Connection
+			return refused(w.CreateConnection(ctx, stranger, c), nil) // an id that is in use
+		},
+		"UpdateConnection": func() string {
+			return refused(w.UpdateConnection(ctx, stranger, o.Connection.ID, func(c *upstream.Connection) error { c.Name = "Mallory"; return nil }), upstream.ErrConnectionNotFound)
+		},
+		"Spend": func() string {
+			ok := w.Spend(ctx, stranger, "walk by "+s.Org.Handle, string(o.Org.ID), now)
+			return leak(errors.Join(ok, w.Spend(ctx, o.Org.ID, "walk by "+s.Org.Handle, string(stranger), now)), false, nil)
+		},
+		"CreateSession": func() string { return refused(w.CreateSession(ctx, stranger, o.Session), nil) },
+		"Session": func() string {
+			_, err := w.Session(ctx, stranger, o.Session.ID)
+			return refused(err, broker.ErrSessionNotFound)
+		},
+		"UpdateSession": func() string {
+			return refused(w.UpdateSession(ctx, stranger, o.Session.ID, func(v *broker.Session) error { v.Ended = now; return nil }), broker.ErrSessionNotFound)
+		},
+		"MarkApp": func() string {
+			_, err := w.MarkApp(ctx, stranger, o.Session.ID, broker.AppMark{App: s.App.ID, Org: stranger, SID: "x"})
+			return refused(err, broker.ErrSessionNotFound)
+		},
+		"AppsOf": func() string {
+			list, err := w.AppsOf(ctx, stranger, o.Session.ID)
+			return leak(err, len(list) > 0, list)
+		},
+		"CreateToken": func() string { return refused(w.CreateToken(ctx, stranger, o.Grant), broker.ErrCodeUsed) },
+		"Token": func() string {
+			_, err := w.Token(ctx, stranger, o.Grant.ID)
+			return refused(err, broker.ErrGrantNotFound)
+		},
+		"RevokeToken": func() string {
+			return refused(w.RevokeToken(ctx, stranger, o.Grant.ID, now, "x"), broker.ErrGrantNotFound)
+		},
+		"RevokeTokensOf": func() string {
+			if !otherRealm {
+				return ""
+			}
+			return leak(w.RevokeTokensOf(ctx, strangeRealm, o.Session.ID, "", now, "x"), false, nil)
+		},
+		"Theme": func() string {
+			v, err := w.Theme(ctx, stranger)
+			return leak(err, strings.Contains(fmt.Sprint(v), o.Org.Handle), v)
+		},
+		"PutTheme": func() string {
+			v, err := w.Theme(ctx, stranger)
+			if err == nil {
+				v.Help = "https://" + s.Org.Handle + ".example"
+				err = w.PutTheme(ctx, stranger, v)
+			}
+			return leak(err, false, nil)
+		},
+	}
+}
+
+// leak says what a call gave away; its error must be none or a "not found".
+func leak(err error, leaked bool, what any) string {
+	if err != nil && fault.Of(err).Kind != fault.NotFound {
+		return err.Error()
+	}
+	if leaked {
+		return fmt.Sprintf("gives away %+v", what)
+	}
+	return ""
+}
+
+// refused says that a call which must fail did not; want nil accepts any failure.
+func refused(err, want error) string {
+	if err == nil || want != nil && !errors.Is(err, want) {
+		return fmt.Sprintf("answered %v, must answer %v", err, want)
+	}
+	return ""
+}
+
+func contains[T any](list []T, org directory.OrgID) bool {
+	return strings.Contains(fmt.Sprintf("%+v", list), string(org))
+}
