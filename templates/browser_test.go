@@ -1,0 +1,114 @@
+//go:build !quick
+
+package templates_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/vestibule-id/vestibule/internal/browsertest"
+	"github.com/vestibule-id/vestibule/templates"
+	"github.com/vestibule-id/vestibule/templates/templatestest"
+)
+
+func TestMain(m *testing.M) { browsertest.Main(m) }
+
+// policy is the Content-Security-Policy under which pages are served; what it stops fails the test.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// costume is one way to look at a page.
+type costume struct {
+	theme, org, lang string
+	width            int
+	dark             bool
+}
+
+func (c costume) String() string {
+	scheme := "light"
+	if c.dark {
+		scheme = "dark"
+	}
+	return fmt.Sprintf("%s-%s-%d-%s", c.theme, c.lang, c.width, scheme)
+}
+
+// costumes see to it that every page is looked at in both schemes, at all widths, in every layout.
+var costumes = []costume{
+	{"acme-bank", "Acme Bank", "en", 1280, false},
+	{"acme-bank", "Acme Bank", "en", 390, true},
+	{"mexbanco", "MexBanco", "es", 1280, false},
+	{"mexbanco", "MexBanco", "es", 320, false},
+	{"techcorp", "TechCorp", "en", 1280, true},
+	{"globalretail", "GlobalRetail Co", "es", 1280, true},
+	{"harbor", "Harbor Supplies", "en", 1280, false},
+	{"vestibule", "", "en", 390, false},
+}
+
+// gallery serves every page the way the house does.
+func gallery(t *testing.T, c costume) (*httptest.Server, []string) {
+	t.Helper()
+	kit := templatestest.New(t)
+	look := kit.Look(t, c.theme, c.org, c.lang)
+	logos := map[string]string{}
+	for _, name := range []string{"acme-bank.svg", "mexbanco.svg", "mexbanco-dark.svg"} {
+		url, err := kit.Assets.URL(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logos["/theme/"+name] = url
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/assets/", kit.Assets)
+	mux.HandleFunc("/theme/", func(w http.ResponseWriter, r *http.Request) {
+		if url := logos[r.URL.Path]; url != "" {
+			r.URL.Path = url
+		}
+		kit.Assets.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("POST /nowhere", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	var paths []string
+	for i, page := range templatestest.Pages() {
+		path := fmt.Sprintf("/page/%d", i)
+		paths = append(paths, path)
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { show(t, w, kit, look, page) })
+	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server, paths
+}
+
+func show(t *testing.T, w http.ResponseWriter, kit templatestest.Kit, look templates.Look, page templates.Page) {
+	if leaving, ok := page.(templates.LeavingPage); ok && leaving.Fields != nil {
+		leaving.URL = "/nowhere" // answers nothing, so that the page stays
+		page = leaving
+	}
+	html, err := kit.Renderer.Render(look, page)
+	if err != nil {
+		t.Error(err)
+	}
+	w.Header().Set("Content-Security-Policy", policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(html)
+}
+
+// No violation of axe-core, nothing that sticks out sideways, nothing that the policy stops.
+func TestEveryPageInABrowser(t *testing.T) {
+	for _, c := range costumes {
+		t.Run(c.String(), func(t *testing.T) {
+			server, paths := gallery(t, c)
+			p := browsertest.New(t, browsertest.Options{Width: c.width, Dark: c.dark})
+			for i, path := range paths {
+				p.Goto(server.URL + path)
+				p.Eval(`document.querySelectorAll("details").forEach(d => d.open = true)`, nil)
+				p.Axe()
+				var over float64
+				p.Eval(`document.documentElement.scrollWidth - innerWidth`, &over)
+				if over > 0 {
+					t.Errorf("%s is %v px wider than the window", path, over)
+				}
+				p.Screenshot(fmt.Sprintf("page-%02d-%s", i, c))
+			}
+		})
+	}
+}
