@@ -41,7 +41,7 @@ func (p *provider) assertion(cl claims, c *checks) (upstream.Assertion, error) {
 func first(s string, _ bool) string { return s }
 
 // checkEmail says whether the provider vouches for the address. email_verified speaks of the claim named
-// email and of no other, and a provider that says no is believed even where it is authoritative.
+// email, when that is one address, and of no other; and a provider that says no is believed even where it is authoritative.
 func (p *provider) checkEmail(as *upstream.Assertion, cl claims, source string, c *checks) error {
 	if as.Email == "" {
 		return nil
@@ -50,7 +50,7 @@ func (p *provider) checkEmail(as *upstream.Assertion, cl claims, source string, 
 		return c.fail("email", ErrEmail.Because("not an address"), "", "an e-mail address")
 	}
 	verified, said := cl.flag("email_verified")
-	if source != "email" {
+	if _, text := cl.text("email"); source != "email" || !text {
 		verified, said = false, said && !verified
 	}
 	as.EmailVouched = verified || p.conn.Authoritative && !said

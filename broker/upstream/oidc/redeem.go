@@ -26,9 +26,10 @@ func (p *provider) redeem(ctx context.Context, m *metadata, a upstream.Attempt, 
 		return tokens{}, p.exchangeFailed(ctx, err, c)
 	}
 	id, _ := answer.Token.Extra("id_token").(string)
-	if err := c.want("token endpoint", id != "", ErrTokenEndpoint, "no id_token", "an id_token"); err != nil {
-		return tokens{}, err
+	if id == "" {
+		return tokens{}, c.fail("token endpoint", ErrTokenEndpoint.Because("no id_token"), "no id_token", "an id_token")
 	}
+	c.note("token endpoint", true, "", "")
 	return tokens{id: id, access: answer.AccessToken}, nil
 }
 

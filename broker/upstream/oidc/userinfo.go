@@ -42,18 +42,22 @@ func (p *provider) addUserInfo(ctx context.Context, m *metadata, t tokens, cl cl
 // other's word for it would vouch for an address nobody vouched for. So does the claim that is the
 // subject: it is never taken from an answer that is not signed.
 func (p *provider) merge(cl, more claims) {
-	mine, has := cl.text("email")
-	switch theirs, _ := more.text("email"); {
-	case has && mine != theirs:
-		delete(more, "email_verified")
-	case !has:
+	if _, has := cl["email"]; !has {
 		delete(cl, "email_verified")
+	} else if !sameText(cl, more, "email") {
+		delete(more, "email_verified")
 	}
 	for name, v := range more {
 		if _, has := cl[name]; !has && name != p.cfg.SubjectClaim && !slices.Contains(signedOnly, name) {
 			cl[name] = v
 		}
 	}
+}
+
+func sameText(a, b claims, name string) bool {
+	x, ok := a.text(name)
+	y, too := b.text(name)
+	return ok && too && x == y
 }
 
 func (p *provider) fetchUserInfo(ctx context.Context, address, access string) (claims, error) {
