@@ -1,0 +1,91 @@
+// Command vestibule is the whole service in one binary: `vestibule demo` shows it, `vestibule trace`
+// tells how a login went. This package reads the command line, wires the house from top to bottom, and
+// is the only one that knows the clock, the environment and the network it listens on.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/vestibule-id/vestibule/internal/fault"
+)
+
+// A command is one word of the command line.
+type command struct {
+	name, line string
+	run        func(ctx context.Context, args []string, out, errs io.Writer) error
+}
+
+var commands = []command{
+	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
+	{"trace", "tell how the login with a trace code went", runTrace},
+	{"version", "print the version", runVersion},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage(out)
+		return 0
+	}
+	for _, c := range commands {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(ctx, args[1:], out, errs)
+		switch {
+		case err == nil, errors.Is(err, errHelp):
+			return 0
+		case errors.Is(err, errUsage):
+			return 2
+		}
+		explain(errs, err)
+		return 1
+	}
+	fmt.Fprintf(errs, "vestibule has no command %q.\n\n", args[0])
+	usage(errs)
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "Vestibule signs the people of your customers' organizations in to your apps.\n\nUsage: vestibule COMMAND [flags]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.line)
+	}
+	fmt.Fprint(w, "\nvestibule COMMAND -h explains a command.\n")
+}
+
+// explain says what went wrong to whoever runs the command: what happened, then the cause, which on
+// their own machine they may read.
+func explain(w io.Writer, err error) {
+	f := fault.Of(err)
+	fmt.Fprintf(w, "vestibule: %s\n", f.Public)
+	if cause := f.Unwrap(); cause != nil {
+		fmt.Fprintf(w, "  because: %v\n", cause)
+	}
+}
+
+var (
+	errHelp  = errors.New("help was asked for")
+	errUsage = errors.New("the command line was wrong")
+)
+
+func runVersion(_ context.Context, _ []string, out, _ io.Writer) error {
+	version := "development"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		version = info.Main.Version
+	}
+	_, err := fmt.Fprintln(out, "vestibule", version)
+	return err
+}

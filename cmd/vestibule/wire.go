@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gorilla/securecookie"
+
+	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/internal/outbound"
+	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/policy"
+	"github.com/vestibule-id/vestibule/store"
+	"github.com/vestibule-id/vestibule/templates"
+)
+
+// config is what the house is built from.
+type config struct {
+	Issuer  string // "http://localhost:8080": scheme, host and port, no path
+	DataDir string
+	Own     func() []netip.AddrPort // what this process listens on
+	Limits  broker.Limits
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// house is everything, wired.
+type house struct {
+	store       *store.Store
+	directory   *directory.Service
+	connections *upstream.Service
+	broker      *broker.Broker
+	engine      *flows.Engine
+	assets      *templates.Assets
+	pages       *templates.Renderer
+	cookies     web.Cookies
+	mux         *web.Mux
+}
+
+var errIssuer = fault.New(fault.Invalid, "config.issuer", "The issuer must be https://host[:port], or http://localhost[:port] for trying things out; nothing after the port.")
+
+// build wires the house from the bottom to the top.
+func build(ctx context.Context, c config) (*house, error) {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil || issuer.Host == "" || issuer.Path != "" || issuer.RawQuery != "" ||
+		issuer.Scheme != "https" && (issuer.Scheme != "http" || issuer.Hostname() != "localhost") {
+		return nil, errIssuer.Because(c.Issuer)
+	}
+	db, err := store.Open(ctx, store.Options{Path: filepath.Join(c.DataDir, "vestibule.db"), Now: c.Now, Log: c.Log})
+	if err != nil {
+		return nil, err
+	}
+	h := &house{store: db}
+	if err := h.wire(ctx, c, issuer); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
+	db, secure := h.store, issuer.Scheme == "https"
+	sealed, err := cookieSeal(filepath.Join(c.DataDir, "vestibule.key"))
+	if err != nil {
+		return err
+	}
+	h.cookies = web.Cookies{Secure: secure, Sealed: sealed}
+	if h.assets, err = templates.NewAssets(); err != nil {
+		return err
+	}
+	if h.pages, err = templates.New(h.assets); err != nil {
+		return err
+	}
+	h.directory = &directory.Service{
+		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db,
+		Tx: db, Audit: db, Now: c.Now,
+	}
+	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: c.Now}
+	judge := &flows.Judge{Directory: h.directory, Connections: db, Now: c.Now}
+	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
+	h.assets.Theme = looks.Named
+	h.engine = &flows.Engine{
+		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c), Looks: looks, Pages: h.pages, Cookies: h.cookies,
+		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
+	}
+	keys := &broker.Keyring{Store: db, Now: c.Now}
+	if err := keys.Load(ctx); err != nil {
+		return err
+	}
+	h.broker = &broker.Broker{
+		Apps: db, Sessions: db, Tokens: db, Keys: keys, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
+		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
+		Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+	}
+	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}
+	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
+		looks: looks, pages: h.pages, log: c.Log, now: c.Now,
+	}).draw}
+	h.broker.Routes(h.mux)
+	h.engine.Routes(h.mux)
+	h.mux.Files("/assets/", h.assets)
+	h.mux.Files("/theme/", h.assets)
+	return nil
+}
+
+// opener opens connections with clients that may call what each connection was allowed.
+func (h *house) opener(c config) *upstream.Opener {
+	guard := &outbound.Guard{Own: c.Own}
+	return &upstream.Opener{
+		Protocols: protocols(), Client: guard.Client, Now: c.Now, Base: c.Issuer,
+		Spend: func(ctx context.Context, con upstream.Connection, kind, key string, until time.Time) error {
+			return h.store.Spend(ctx, con.Org, kind, string(con.ID)+"/"+key, until)
+		},
+		Algorithms: func(ctx context.Context, con upstream.Connection) []string {
+			chain, err := h.directory.OrgChain(ctx, con.Org)
+			if err != nil {
+				return nil // none: what cannot be judged is refused
+			}
+			eff, err := h.directory.Effective(ctx, chain, "")
+			if err != nil {
+				return nil
+			}
+			return policy.SignatureAlgorithms.In(eff).Words()
+		},
+	}
+}
+
+// cookieSeal derives the keys that seal cookies from the file that the store's sealing key is in, so
+// that remembered organizations survive a restart.
+func cookieSeal(keyFile string) (*securecookie.SecureCookie, error) {
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	block, err := hkdf.Key(sha256.New, key, nil, "vestibule cookies v1", 64)
+	if err != nil {
+		return nil, err
+	}
+	return securecookie.New(block[:32], block[32:]).SetSerializer(securecookie.JSONEncoder{}).MaxLength(3072).MaxAge(0), nil
+}
+
+// listener is the HTTP server with the bounds that every door has.
+func (h *house) server(log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h.mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func (h *house) close() { h.store.Close() }
+
+
