@@ -36,7 +36,7 @@ const (
 const (
 	oldBy    = time.Hour
 	fastBy   = 10 * time.Minute
-	hugeBody = 64 << 20 // blanks before what a program reads
+	hugeBody = 32 << 20 // blanks before what a program reads
 	hugePost = 4 << 20  // what a browser is made to carry
 )
 
@@ -109,10 +109,11 @@ func (p *Provider) troubled(next http.Handler) http.Handler {
 // backChannel is troubled for what programs read, where megabytes and garbage hurt as well.
 func (p *Provider) backChannel(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if m := p.misbehavior(); !m.breaksTransport() && p.trouble(w, r, m) {
+		m := p.misbehavior()
+		if !m.breaksTransport() && p.trouble(w, r, m) {
 			return
 		}
-		next(w, r)
+		next(padded(w, m), r)
 	}
 }
 
@@ -127,10 +128,6 @@ func (p *Provider) trouble(w http.ResponseWriter, r *http.Request, m Misbehavior
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		io.WriteString(w, "<!doctype html><title>Down for repairs</title><h1>We will be back soon</h1>")
-	case Megabytes:
-		w.Header().Set("Content-Type", p.contentType())
-		writeBlanks(w)
-		return false // and then the right answer
 	case Garbage:
 		w.Header().Set("Content-Type", p.contentType())
 		io.WriteString(w, garbage)
@@ -159,14 +156,28 @@ func (p *Provider) hang(r *http.Request) bool {
 	}
 }
 
-// writeBlanks writes what JSON and XML both allow in front of a document, and far too much of it.
-func writeBlanks(w io.Writer) {
+// padding puts in front of an answer what JSON and XML both allow there, and far too much of it.
+type padding struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func padded(w http.ResponseWriter, m Misbehavior) http.ResponseWriter {
+	if m != Megabytes {
+		return w
+	}
+	return &padding{ResponseWriter: w}
+}
+
+func (p *padding) Write(b []byte) (int, error) {
 	chunk := strings.Repeat(" ", 64<<10)
-	for sent := 0; sent < hugeBody; sent += len(chunk) {
-		if _, err := io.WriteString(w, chunk); err != nil {
-			return
+	for sent := 0; !p.begun && sent < hugeBody; sent += len(chunk) {
+		if _, err := io.WriteString(p.ResponseWriter, chunk); err != nil {
+			return 0, err
 		}
 	}
+	p.begun = true
+	return p.ResponseWriter.Write(b)
 }
 
 // contentType is that of the documents which programs read here.

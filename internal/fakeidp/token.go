@@ -39,8 +39,11 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// What the whole provider suffers from has been suffered on the way in.
-	if g.misbehavior != p.misbehavior() && p.trouble(w, r, g.misbehavior) {
-		return
+	if g.misbehavior != p.misbehavior() {
+		if p.trouble(w, r, g.misbehavior) {
+			return
+		}
+		w = padded(w, g.misbehavior)
 	}
 	access := rand.Text()
 	id, err := p.idToken(g, access)
