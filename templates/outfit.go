@@ -21,7 +21,7 @@ var (
 const maxSheets = 8192
 
 // Outfit is a theme whose stylesheet and logos have addresses. Making the first of a theme derives its
-// colors, which costs a millisecond; a Look of an Outfit costs nothing.
+// colors, which costs a tenth of a millisecond; a Look of an Outfit costs nothing.
 type Outfit struct {
 	theme                 themes.Theme
 	sheet, logo, logoDark string
