@@ -290,7 +290,7 @@ func TestNamesInForeignNamespaces(t *testing.T) {
 	}
 }
 
-func TestReportsHoldNoRawText(t *testing.T) {
+func TestS23ReportsHoldNoRawText(t *testing.T) {
 	w := newWorld(t)
 	r := w.good()
 	r.Audience = "x\u202e\x1b" + strings.Repeat("é", 4000)

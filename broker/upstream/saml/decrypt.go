@@ -129,20 +129,31 @@ func cipherValue(e *etree.Element) ([]byte, error) {
 	return unbase64(plain(only(only(e, nsEnc, "CipherData"), nsEnc, "CipherValue")))
 }
 
-// open tries each of our keys. When none fits it works on with a random key, so that a wrong key costs
-// the time of a right one.
+// open tries each of our keys. GCM proves itself, so the first key that fits ends the search; with CBC
+// all keys are always tried, and a random one when none fits, so that failures take the same time.
 func (s sealed) open(keys []*rsa.PrivateKey) ([]byte, error) {
 	content := make([]byte, s.cipher.key)
 	rand.Read(content)
 	for _, k := range keys {
 		for _, sk := range s.keys {
 			got, err := k.Decrypt(nil, sk.value, &sk.options)
-			if err == nil && len(got) == s.cipher.key {
-				content = got
+			if err != nil || len(got) != s.cipher.key {
+				continue
+			}
+			content = got
+			if !s.cipher.gcm {
+				continue
+			}
+			if plain, err := s.content(got); err == nil {
+				return plain, nil
 			}
 		}
 	}
-	block, err := aes.NewCipher(content)
+	return s.content(content)
+}
+
+func (s sealed) content(key []byte) ([]byte, error) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}

@@ -8,11 +8,15 @@ import (
 // Describe is our metadata for this connection's provider: one reply URL, and our keys with the next
 // ones, so that a provider that fetches it knows them before they are used.
 func (p *provider) Describe() (contentType string, doc []byte, err error) {
+	keys, err := p.secrets.stored()
+	if err != nil {
+		return "", nil, err
+	}
 	var b strings.Builder
 	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
 	b.WriteString(`<md:EntityDescriptor xmlns:md="` + nsMetadata + `" xmlns:ds="` + nsDsig + `" entityID="` + inAttribute(p.entityID) + `">` + "\n")
 	b.WriteString(` <md:SPSSODescriptor AuthnRequestsSigned="` + boolean(p.config.SignRequests) + `" WantAssertionsSigned="true" protocolSupportEnumeration="` + nsProtocol + `">` + "\n")
-	for _, k := range p.secrets.stored.Signing {
+	for _, k := range keys.Signing {
 		signer, err := k.signer()
 		if err != nil {
 			return "", nil, err
@@ -22,7 +26,7 @@ func (p *provider) Describe() (contentType string, doc []byte, err error) {
 			descriptor(&b, "signing", k)
 		}
 	}
-	for _, k := range p.secrets.stored.Encryption {
+	for _, k := range keys.Encryption {
 		descriptor(&b, "encryption", k)
 	}
 	if f := p.config.NameIDFormat; f != "" {

@@ -48,15 +48,11 @@ func Open(c upstream.Connection, env upstream.Env) (upstream.Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := parseSecret(c.Secret)
-	if err != nil {
-		return nil, err
-	}
 	p := &provider{
 		connection: c, config: cfg, env: env,
 		entityID: cfg.EntityID, acs: cfg.ACSURL,
 		pinned:  sync.OnceValue(cfg.keys),
-		secrets: newSecrets(secret, cfg.RequestAlgorithm),
+		secrets: newSecrets(c.Secret, cfg.RequestAlgorithm),
 		turns:   newTurnstile(),
 	}
 	if p.entityID == "" {

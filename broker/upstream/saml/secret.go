@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,24 +37,24 @@ const secretYears = 20
 // NewSecret makes keys to sign requests and to decrypt assertions. name stands in the certificates.
 func NewSecret(rand io.Reader, now time.Time, name string) (Secret, error) {
 	var s Secret
-	signing, err := NewSigningPair(rand, now, name, "RS256")
+	signing, err := NewKeyPair(rand, now, name, "RS256")
 	if err != nil {
 		return s, err
 	}
-	small, err := NewSigningPair(rand, now, name, "ES256")
+	small, err := NewKeyPair(rand, now, name, "ES256")
 	if err != nil {
 		return s, err
 	}
-	encryption, err := NewSigningPair(rand, now, name, "RS256")
+	encryption, err := NewKeyPair(rand, now, name, "RS256")
 	if err != nil {
 		return s, err
 	}
 	return Secret{Signing: []KeyPair{signing, small}, Encryption: []KeyPair{encryption}}, nil
 }
 
-// NewSigningPair makes one more key for an algorithm, to be added as the next of its list. An
+// NewKeyPair makes one more key for an algorithm, to be added as the next of its list. An
 // encryption key is one for RS256.
-func NewSigningPair(rand io.Reader, now time.Time, name, algorithm string) (KeyPair, error) {
+func NewKeyPair(rand io.Reader, now time.Time, name, algorithm string) (KeyPair, error) {
 	var k crypto.Signer
 	var err error
 	if algorithm == "ES256" {
@@ -106,16 +107,16 @@ func parseSecret(raw json.RawMessage) (Secret, error) {
 
 // checkSecret reads every key, so that a login does not meet a broken one.
 func checkSecret(raw json.RawMessage, cfg Config) error {
-	s, err := parseSecret(raw)
+	keys := newSecrets(raw, cfg.RequestAlgorithm)
+	s, err := keys.stored()
 	if err != nil {
 		return err
 	}
-	keys := newSecrets(s, cfg.RequestAlgorithm)
 	if _, err := keys.decryption(); err != nil {
 		return err
 	}
-	for _, p := range s.Signing {
-		if _, err := p.signer(); err != nil {
+	for _, p := range slices.Concat(s.Signing, s.Encryption) {
+		if err := p.match(); err != nil {
 			return err
 		}
 	}
@@ -142,6 +143,22 @@ func (p KeyPair) signer() (crypto.Signer, error) {
 	return s, nil
 }
 
+// match says whether the certificate is the key's: what we publish must be what we use.
+func (p KeyPair) match() error {
+	k, err := p.signer()
+	if err != nil {
+		return err
+	}
+	c, err := x509.ParseCertificate(p.der())
+	if err != nil {
+		return upstream.ErrConfig.Because("a certificate of the connection's keys cannot be read")
+	}
+	if pub, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(k.Public()) {
+		return upstream.ErrConfig.Because("a certificate of the connection's keys belongs to another key")
+	}
+	return nil
+}
+
 // der is the certificate's bytes; nil when it is no PEM.
 func (p KeyPair) der() []byte {
 	b, _ := pem.Decode([]byte(p.Certificate))
@@ -151,19 +168,32 @@ func (p KeyPair) der() []byte {
 	return b.Bytes
 }
 
-// secrets are the parsed keys. Parsing an RSA key takes longer than a whole login, so it happens once,
-// when the first login needs it.
+// secrets are the keys, read when the first login needs them: reading an RSA key takes longer than a
+// whole login, and opening a connection must take next to nothing.
 type secrets struct {
-	stored     Secret
+	stored     func() (Secret, error)
 	signing    func() (crypto.Signer, error)
 	decryption func() ([]*rsa.PrivateKey, error)
 }
 
-func newSecrets(s Secret, algorithm string) *secrets {
+func newSecrets(raw json.RawMessage, algorithm string) *secrets {
+	stored := sync.OnceValues(func() (Secret, error) { return parseSecret(raw) })
 	return &secrets{
-		stored:     s,
-		signing:    sync.OnceValues(func() (crypto.Signer, error) { return s.signer(algorithm) }),
-		decryption: sync.OnceValues(s.decrypters),
+		stored: stored,
+		signing: sync.OnceValues(func() (crypto.Signer, error) {
+			s, err := stored()
+			if err != nil {
+				return nil, err
+			}
+			return s.signer(algorithm)
+		}),
+		decryption: sync.OnceValues(func() ([]*rsa.PrivateKey, error) {
+			s, err := stored()
+			if err != nil {
+				return nil, err
+			}
+			return s.decrypters()
+		}),
 	}
 }
 

@@ -33,7 +33,7 @@ var (
 	strangerRSA = sync.OnceValue(func() samltest.Key { return must(samltest.NewRSA("stranger", noon)) })
 	ourSecret   = sync.OnceValue(func() Secret {
 		s := must(NewSecret(rand.Reader, noon, "Vestibule"))
-		s.Encryption = append(s.Encryption, must(NewSigningPair(rand.Reader, noon, "next", "RS256")))
+		s.Encryption = append(s.Encryption, must(NewKeyPair(rand.Reader, noon, "next", "RS256")))
 		return s
 	})
 )
