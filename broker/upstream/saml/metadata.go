@@ -18,7 +18,7 @@ import (
 
 // Federations publish tens of megabytes; one entity of them is small.
 const (
-	maxMetadata = 64 << 20
+	maxMetadata = 32 << 20
 	maxEntity   = 2 << 20
 	maxNesting  = 8
 )
