@@ -35,15 +35,17 @@ type Policies interface {
 	PutPolicyDoc(ctx context.Context, at PolicyLevel, d PolicyDoc) error
 }
 
-// Effective is the policy that holds for an organization's people in one app, folded over the platform,
-// the realm, the chain and the app. The same documents fold once: the result is kept until one changes.
+// Effective is the policy that holds for an organization's people in one app ("" is no app in
+// particular), folded over the platform, the realm, the chain and the app. The same documents fold once: the result is kept until one changes.
 func (s *Service) Effective(ctx context.Context, chain Chain, app AppID) (policy.Effective, error) {
 	at := make([]PolicyLevel, 0, len(chain)+3)
 	at = append(at, PolicyLevel{}, PolicyLevel{Realm: chain.Org().Realm})
 	for _, o := range chain {
 		at = append(at, PolicyLevel{Org: o.ID})
 	}
-	at = append(at, PolicyLevel{App: app})
+	if app != "" {
+		at = append(at, PolicyLevel{App: app})
+	}
 	docs := make([]PolicyDoc, len(at))
 	seen := make([]int64, 0, 2*len(at))
 	for i, level := range at {

@@ -8,9 +8,6 @@ import "net/http"
 const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; frame-ancestors 'none'"
 
-// ImagePolicy goes with logos and uploaded images, so that an SVG opened by itself can do nothing.
-const ImagePolicy = "default-src 'none'; style-src 'none'; sandbox"
-
 // PageHeaders are set on every answer but static files.
 func PageHeaders(h http.Header, secure bool) {
 	h.Set("Content-Security-Policy", contentSecurityPolicy)
