@@ -45,6 +45,13 @@ func (c *cache[V]) get(ctx context.Context, key string, load func(context.Contex
 	return c.miss(ctx, key, load)
 }
 
+// peek answers from memory or not at all; for what never changes once it is there, in transactions too.
+func (c *cache[V]) peek(key string) *V {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.found[key]
+}
+
 func (c *cache[V]) miss(ctx context.Context, key string, load func(context.Context) (*V, error)) (*V, error) {
 	c.mu.Lock()
 	if f, ok := c.flight[key]; ok {

@@ -32,7 +32,7 @@ var (
 	durablePragmas = []string{
 		"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
 		"PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-8192", "PRAGMA mmap_size=268435456",
-		"PRAGMA wal_autocheckpoint=2000",
+		"PRAGMA wal_autocheckpoint=4000",
 	}
 	readerPragmas = []string{
 		"PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-2048", "PRAGMA mmap_size=268435456",

@@ -21,7 +21,7 @@ func (s *Store) PersonByIdentity(ctx context.Context, org directory.OrgID, key d
 // LinkIdentity links an upstream account of org's own connection to a person of the realm.
 func (s *Store) LinkIdentity(ctx context.Context, org directory.OrgID, i directory.Identity) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		c, err := s.ConnectionByID(ctx, i.Key.Connection)
+		c, err := s.ownerOf(ctx, i.Key.Connection)
 		if err != nil {
 			return err
 		}
@@ -43,6 +43,14 @@ func (s *Store) LinkIdentity(ctx context.Context, org directory.OrgID, i directo
 		}
 		return err
 	})
+}
+
+// ownerOf finds a connection for its organization and realm, which never change.
+func (s *Store) ownerOf(ctx context.Context, id directory.ConnectionID) (upstream.Connection, error) {
+	if c := s.caches.connections.peek(string(id)); c != nil {
+		return *c, nil
+	}
+	return s.ConnectionByID(ctx, id)
 }
 
 // IdentitiesOf lists a person's upstream accounts in all organizations of the realm.

@@ -26,7 +26,7 @@ func (s *Store) MembershipsOf(ctx context.Context, realm directory.RealmID, pers
 // PutMembership adds or replaces a membership of a person of the same realm.
 func (s *Store) PutMembership(ctx context.Context, org directory.OrgID, m directory.Membership) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		o, err := s.org(ctx, org)
+		o, err := s.placeOf(ctx, org)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (t *tx) movePerson(realm directory.RealmID, id directory.PersonID) error {
 // RemoveMembership ends a person's presence in org.
 func (s *Store) RemoveMembership(ctx context.Context, org directory.OrgID, person directory.PersonID) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		o, err := s.org(ctx, org)
+		o, err := s.placeOf(ctx, org)
 		if err != nil {
 			return err
 		}

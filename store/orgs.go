@@ -39,6 +39,15 @@ func (s *Store) org(ctx context.Context, id directory.OrgID) (*directory.Org, er
 	return o, err
 }
 
+// placeOf finds an organization for its realm and top, which never change: memory is as good as the
+// truth, in a transaction too.
+func (s *Store) placeOf(ctx context.Context, id directory.OrgID) (*directory.Org, error) {
+	if o := s.caches.orgs.peek(string(id)); o != nil {
+		return o, nil
+	}
+	return s.org(ctx, id)
+}
+
 // OrgChain gives the organization with all its ancestors. It is put together from single
 // organizations, so that a change of one costs nothing to the rest of its tree.
 func (s *Store) OrgChain(ctx context.Context, org directory.OrgID) (directory.Chain, error) {

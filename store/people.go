@@ -9,7 +9,7 @@ import (
 var _ directory.People = (*Store)(nil)
 
 const (
-	personColumns = `p.id, p.realm_id, p.home_id, p.name, p.given, p.family, p.locale, p.email, p.email_proved,
+	personColumns = `p.id, p.realm_id, p.home_id, p.name, p.given, p.family, p.locale, p.email, p.email_since, p.email_proved,
 		p.status, p.sessions_after, p.source, p.created_at, p.version`
 	selectMember = "SELECT " + personColumns + ", " + membershipColumns + `
 		FROM memberships m JOIN people p ON p.id = m.person_id WHERE m.org_id = $1 AND m.person_id = $2`
@@ -17,7 +17,7 @@ const (
 
 func (r *row) person() directory.Person {
 	return directory.Person{ID: directory.PersonID(r.text()), Realm: directory.RealmID(r.text()), Home: directory.OrgID(r.text()),
-		Name: r.text(), Given: r.text(), Family: r.text(), Locale: r.text(), Email: r.text(), EmailProved: r.time(),
+		Name: r.text(), Given: r.text(), Family: r.text(), Locale: r.text(), Email: r.text(), EmailSince: r.time(), EmailProved: r.time(),
 		Status: directory.Status(r.text()), SessionsAfter: r.time(), Source: r.text(), CreatedAt: r.time(), Version: r.int()}
 }
 
@@ -47,11 +47,11 @@ func (s *Store) PersonByIdentifier(ctx context.Context, home directory.OrgID, ki
 
 // identScope says within what the identifiers of people at home in an organization are unique.
 func (s *Store) identScope(ctx context.Context, home directory.OrgID) (*directory.Org, string, error) {
-	o, err := s.org(ctx, home)
+	o, err := s.placeOf(ctx, home)
 	if err != nil {
 		return nil, "", err
 	}
-	realm, err := s.Realm(ctx, o.Realm)
+	realm, err := s.scopeOf(ctx, o.Realm)
 	if err != nil {
 		return nil, "", err
 	}
@@ -63,6 +63,14 @@ func (s *Store) identScope(ctx context.Context, home directory.OrgID) (*director
 	default:
 		return o, string(realm.ID), nil // the widest, so a scope that this program does not know admits nobody twice
 	}
+}
+
+// scopeOf finds a realm for its scope, which never changes.
+func (s *Store) scopeOf(ctx context.Context, id directory.RealmID) (directory.Realm, error) {
+	if r := s.caches.realms.peek(string(id)); r != nil {
+		return *r, nil
+	}
+	return s.Realm(ctx, id)
 }
 
 // CreatePerson makes a person with the membership at home and the identifiers.
@@ -77,9 +85,9 @@ func (s *Store) CreatePerson(ctx context.Context, home directory.OrgID, p direct
 				return err
 			}
 		}
-		_, err = t.exec(`INSERT INTO people (id, realm_id, home_id, name, given, family, locale, email, email_proved,
-			status, sessions_after, source, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-			p.ID, o.Realm, home, p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailProved, p.Status, p.SessionsAfter, p.Source, p.CreatedAt, 1)
+		_, err = t.exec(`INSERT INTO people (id, realm_id, home_id, name, given, family, locale, email, email_since, email_proved,
+			status, sessions_after, source, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			p.ID, o.Realm, home, p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, p.Source, p.CreatedAt, 1)
 		if err != nil {
 			return err
 		}
@@ -110,9 +118,9 @@ func (s *Store) UpdatePerson(ctx context.Context, org directory.OrgID, id direct
 		if p.ID != was.ID || p.Realm != was.Realm || p.Home != was.Home {
 			return ErrFixed.Because("a person's id, realm and home are not changed by UpdatePerson")
 		}
-		n, err := t.exec(`UPDATE people SET name = $1, given = $2, family = $3, locale = $4, email = $5, email_proved = $6,
-			status = $7, sessions_after = $8, version = version + 1 WHERE id = $9 AND version = $10`,
-			p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailProved, p.Status, p.SessionsAfter, id, was.Version)
+		n, err := t.exec(`UPDATE people SET name = $1, given = $2, family = $3, locale = $4, email = $5, email_since = $6, email_proved = $7,
+			status = $8, sessions_after = $9, version = version + 1 WHERE id = $10 AND version = $11`,
+			p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, id, was.Version)
 		if err == nil && n == 0 {
 			return directory.ErrMoved
 		}

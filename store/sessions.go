@@ -26,7 +26,7 @@ func (s *Store) CreateSession(ctx context.Context, home directory.OrgID, v broke
 		return err
 	}
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		o, err := s.org(ctx, home)
+		o, err := s.placeOf(ctx, home)
 		if err != nil {
 			return err
 		}

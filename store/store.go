@@ -60,7 +60,7 @@ type Store struct {
 	beside  bool
 	main    *writer
 	readers pool
-	conns   []*conn // the readers, to close
+	lent    int // how many readers there are
 	sealer  *sealer
 	caches
 	short   *ephemeral
@@ -132,14 +132,14 @@ func (s *Store) openMain(ctx context.Context, o Options) error {
 	s.main = &writer{conn: c, queue: make(chan *call, 1024), stop: make(chan struct{}), done: make(chan struct{}),
 		log: o.Log, twice: o.Twice, commit: commit, applied: s.applied}
 	go s.main.loop()
-	s.readers.free = make(chan *conn, max(4, runtime.GOMAXPROCS(0)))
+	s.readers = newPool(max(4, runtime.GOMAXPROCS(0)))
 	for range cap(s.readers.free) {
 		r, err := openDurable(o.Path, readerPragmas)
 		if err != nil {
 			return err
 		}
-		s.conns = append(s.conns, r)
-		s.readers.free <- r
+		s.lent++
+		s.readers.put(r)
 	}
 	return nil
 }
@@ -204,11 +204,7 @@ func (s *Store) closeFiles() {
 		s.main.close()
 		s.main.conn.close()
 	}
-	for range s.conns {
-		c := <-s.readers.free
-		c.close()
-	}
-	s.conns = nil
+	s.readers.close(s.lent)
 	s.short.close()
 }
 
@@ -226,7 +222,7 @@ func (s *Store) rows(ctx context.Context, q string, scan func(*row), args ...any
 	if err != nil {
 		return 0, err
 	}
-	defer func() { s.readers.free <- c }()
+	defer s.readers.put(c)
 	n, err := c.rows(q, scan, args)
 	return n, stored(err)
 }

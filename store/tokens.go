@@ -21,7 +21,7 @@ const (
 // CreateToken stores a grant; of all that ever bring one code, one succeeds.
 func (s *Store) CreateToken(ctx context.Context, org directory.OrgID, g broker.TokenGrant) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		o, err := s.org(ctx, org)
+		o, err := s.placeOf(ctx, org)
 		if err != nil {
 			return err
 		}

@@ -76,6 +76,7 @@ CREATE TABLE people (
   family         {text} NOT NULL,
   locale         {key}  NOT NULL,
   email          {text} NOT NULL,
+  email_since    {int}  NOT NULL,
   email_proved   {int}  NOT NULL,
   status         {key}  NOT NULL,
   sessions_after {int}  NOT NULL,

@@ -174,7 +174,7 @@ func (w *World) person(t *testing.T, home directory.Org, address string) directo
 	t.Helper()
 	now := w.clock.Now()
 	p := directory.Person{ID: directory.NewPersonID(now), Realm: home.Realm, Home: home.ID, Name: "Ana", Given: "A", Family: "Na", Locale: "es",
-		Email: address, EmailProved: now, Status: directory.Active, SessionsAfter: now.Add(-time.Hour), Source: "jit", CreatedAt: now, Version: 1}
+		Email: address, EmailSince: now, EmailProved: now, Status: directory.Active, SessionsAfter: now.Add(-time.Hour), Source: "jit", CreatedAt: now, Version: 1}
 	ok(t, w.CreatePerson(w.ctx, home.ID, p, []directory.Identifier{{Kind: "email", Value: address, VerifiedAt: now}}))
 	return p
 }
