@@ -40,7 +40,7 @@ func New(assets *Assets) (*Renderer, error) {
 	r := &Renderer{assets: assets, pages: map[string]map[string]*template.Template{}}
 	r.buffers.New = func() any { return new(bytes.Buffer) }
 	for _, lang := range Languages() {
-		pages, err := parse(catalogueOf(lang), assets)
+		pages, err := parsePages(catalogueOf(lang), assets)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func New(assets *Assets) (*Renderer, error) {
 	return r, nil
 }
 
-func parse(words catalogue, assets *Assets) (map[string]*template.Template, error) {
+func parsePages(words catalogue, assets *Assets) (map[string]*template.Template, error) {
 	base, err := template.New("page").Funcs(funcs(words, assets)).Option("missingkey=error").
 		ParseFS(pageFiles, "layout/page.html", "part/*.html")
 	if err != nil {
@@ -62,6 +62,9 @@ func parse(words catalogue, assets *Assets) (map[string]*template.Template, erro
 			return nil, err
 		}
 		if _, err := own.ParseFS(pageFiles, file); err != nil {
+			return nil, err
+		}
+		if err := fold(own, constants(words, assets)); err != nil {
 			return nil, err
 		}
 		pages[strings.TrimSuffix(file, ".html")] = own.Lookup("page.html")

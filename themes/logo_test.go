@@ -141,6 +141,13 @@ func TestAnOrdinarySVGKeepsItsLook(t *testing.T) {
 	}
 }
 
+func TestAnAttributeIsWrittenOnce(t *testing.T) {
+	clean, _, err := CleanLogo(svg(`<rect fill="red" fill="blue" width="1"/>`))
+	if err != nil || !bytes.Contains(clean, []byte(`<rect fill="red" width="1">`)) {
+		t.Errorf("%s, %v", clean, err)
+	}
+}
+
 func TestS35APNGIsDrawnAnew(t *testing.T) {
 	raw := append(pngOf(t, 40, 30), []byte("<script>alert(1)</script>")...)
 	clean, extension, err := CleanLogo(raw)

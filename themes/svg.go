@@ -208,11 +208,13 @@ func (w *svgWriter) text(inside string, text xml.CharData) {
 }
 
 func (w *svgWriter) attributes(all []xml.Attr) {
+	written := map[string]bool{} // a name that stands twice would make the result no XML
 	for _, a := range all {
 		form, known := svgAttributes[a.Name.Local]
-		if a.Name.Space != "" || !known || !form.MatchString(a.Value) {
+		if a.Name.Space != "" || !known || written[a.Name.Local] || !form.MatchString(a.Value) {
 			continue
 		}
+		written[a.Name.Local] = true
 		w.out.WriteString(" " + a.Name.Local + `="`)
 		w.escaped(a.Value)
 		w.out.WriteByte('"')
