@@ -1,6 +1,8 @@
 package oidc
 
 import (
+	"encoding/json"
+
 	jose "github.com/go-jose/go-jose/v4"
 	lib "github.com/zitadel/oidc/v3/pkg/oidc"
 
@@ -10,3 +12,5 @@ import (
 type checkLine = audit.Check
 
 func hashOf(token string) (string, error) { return lib.ClaimHash(token, jose.ES256) }
+
+func jsonOf(v any) ([]byte, error) { return json.Marshal(v) }
