@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func TestCheckRefuses(t *testing.T) {
 		"another's cert":       {func(w *world) { w.conn.Secret = swapped() }, upstream.ErrConfig},
 		"three encryption keys": {func(w *world) {
 			s := ourSecret()
-			s.Encryption = append(s.Encryption, s.Encryption[0])
+			s.Encryption = append(slices.Clone(s.Encryption), s.Encryption[0])
 			w.conn.Secret = must(json.Marshal(s))
 		}, upstream.ErrConfig},
 		"an encryption key that cannot": {func(w *world) {
@@ -177,5 +178,16 @@ func TestSecretsDoNotLeakIntoErrors(t *testing.T) {
 	w.conn.Secret = []byte(`{"signing":"topsecret"}`)
 	if _, err := w.check(); err == nil || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestNewSecretMakesWhatCheckTakes(t *testing.T) {
+	w := newWorld(t)
+	w.conn.Secret = must(json.Marshal(must(NewSecret(rand.Reader, noon, "Vestibule"))))
+	for _, alg := range []string{"RS256", "ES256"} {
+		w.cfg.SignRequests, w.cfg.RequestAlgorithm = true, alg
+		if _, err := w.check(); err != nil {
+			t.Errorf("%s: %v", alg, err)
+		}
 	}
 }

@@ -2,10 +2,10 @@ package saml
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -25,18 +25,30 @@ const (
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
-// Keys are made once: RSA takes its time.
+// Keys lie in a file, because RSA takes its time and because the processes of a fuzz run must have the
+// same: else no mutation would get past the signature.
 var (
-	idpRSA      = sync.OnceValue(func() samltest.Key { return must(samltest.NewRSA("idp", noon)) })
-	idpNext     = sync.OnceValue(func() samltest.Key { return must(samltest.NewRSA("idp next", noon)) })
-	idpEC       = sync.OnceValue(func() samltest.Key { return must(samltest.NewECDSA("idp ec", noon)) })
-	strangerRSA = sync.OnceValue(func() samltest.Key { return must(samltest.NewRSA("stranger", noon)) })
-	ourSecret   = sync.OnceValue(func() Secret {
-		s := must(NewSecret(rand.Reader, noon, "Vestibule"))
-		s.Encryption = append(s.Encryption, must(NewKeyPair(rand.Reader, noon, "next", "RS256")))
-		return s
+	keyFile = sync.OnceValue(func() (f struct {
+		IDP map[string]KeyPair `json:"idp"`
+		SP  Secret             `json:"sp"`
+	}) {
+		if err := json.Unmarshal(must(os.ReadFile("testdata/keys.json")), &f); err != nil {
+			panic(err)
+		}
+		return f
 	})
+	idpRSA      = sync.OnceValue(func() samltest.Key { return keyOf("idp") })
+	idpNext     = sync.OnceValue(func() samltest.Key { return keyOf("idp next") })
+	idpEC       = sync.OnceValue(func() samltest.Key { return keyOf("idp ec") })
+	strangerRSA = sync.OnceValue(func() samltest.Key { return keyOf("stranger") })
 )
+
+func keyOf(name string) samltest.Key {
+	p := keyFile().IDP[name]
+	return must(samltest.ParseKey(p.Key, p.Certificate))
+}
+
+func ourSecret() Secret { return keyFile().SP }
 
 func must[T any](v T, err error) T {
 	if err != nil {
