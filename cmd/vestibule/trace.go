@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	errCode    = fault.New(fault.Invalid, "trace.code", "That is not a trace code. It has eight letters and digits, as on the error page: VB-7Q4K-29TM.")
-	errNoTrace = fault.New(fault.NotFound, "trace.unknown", "There is no trace with that code. Traces are kept for 14 days. A request that named no known app leaves a line in the log instead: look for the code there.")
+	errCode    = fault.New(fault.Invalid, "vestibule.trace_code", "That is not a trace code. It has eight letters and digits, as on the error page: VB-7Q4K-29TM.")
+	errNoTrace = fault.New(fault.NotFound, "vestibule.trace_unknown", "There is no trace with that code. Traces are kept for 14 days. A request that named no known app leaves a line in the log instead: look for the code there.")
 )
 
 // runTrace tells how a login went.

@@ -49,7 +49,7 @@ type house struct {
 	mux         *web.Mux
 }
 
-var errIssuer = fault.New(fault.Invalid, "config.issuer", "The issuer must be https://host[:port], or http://localhost[:port] for trying things out; nothing after the port.")
+var errIssuer = fault.New(fault.Invalid, "vestibule.issuer", "The issuer must be https://host[:port], or http://localhost[:port] for trying things out; nothing after the port.")
 
 // build wires the house from the bottom to the top.
 func build(ctx context.Context, c config) (*house, error) {

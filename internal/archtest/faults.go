@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,7 +20,11 @@ type declaration struct {
 	call         *ast.CallExpr
 }
 
-// Codes are the codes of all faults that the module declares, tests aside: each needs a page's words.
+// terminal are the rooms whose own faults are printed by a command and never drawn as a page.
+var terminal = []string{"cmd/vestibule", "internal/demo", "internal/fakeidp"}
+
+// Codes are the codes of all faults that the module declares and a page may show: each needs a page's
+// words.
 func Codes(module fs.FS) ([]string, error) {
 	s, err := read(module)
 	if err != nil {
@@ -27,7 +32,9 @@ func Codes(module fs.FS) ([]string, error) {
 	}
 	var out []string
 	for _, d := range s.declarations() {
-		out = append(out, d.code)
+		if !slices.Contains(terminal, d.file.room) {
+			out = append(out, d.code)
+		}
 	}
 	return out, nil
 }
