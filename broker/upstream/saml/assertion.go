@@ -318,9 +318,11 @@ func (j *judge) qualifiers(n nameID) string {
 	return url.QueryEscape(n.qualifier) + "|" + url.QueryEscape(n.spQualifier)
 }
 
-// goodName refuses names that two readers could take for different ones.
+// goodName refuses names that two readers could take for different ones, and those in which a provider
+// lost something: many different bytes become the one replacement character.
 func goodName(s string) bool {
-	return s != "" && len(s) <= maxName && utf8.ValidString(s) && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
+	unfit := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
+	return s != "" && len(s) <= maxName && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unfit)
 }
 
 // instant reads a required xs:dateTime. SAML Core 1.3.3 wants UTC; a missing zone means it.

@@ -245,16 +245,18 @@ func TestRefusedContent(t *testing.T) {
 		"no bearer": {editAssertion(func(a *etree.Element) {
 			find(a, "SubjectConfirmation").CreateAttr("Method", "urn:oasis:names:tc:SAML:2.0:cm:holder-of-key")
 		}), ErrConfirmation},
-		"no confirmation":      {editAssertion(func(a *etree.Element) { s := find(a, "Subject"); s.RemoveChild(find(s, "SubjectConfirmation")) }), ErrConfirmation},
-		"no statement":         {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "AuthnStatement")) }), ErrNoStatement},
-		"no subject":           {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "Subject")) }), ErrNoSubject},
-		"two subjects":         {editAssertion(func(a *etree.Element) { a.AddChild(find(a, "Subject").Copy()) }), ErrNoSubject},
-		"no name":              {func(r *samltest.Response) { r.NameID.Value = "" }, ErrNoSubject},
-		"two names":            {editAssertion(func(a *etree.Element) { find(a, "Subject").AddChild(find(a, "NameID").Copy()) }), ErrNoSubject},
-		"name in white space":  {func(r *samltest.Response) { r.NameID.Value = " ada" }, ErrNoSubject},
-		"name with an element": {editAssertion(func(a *etree.Element) { find(a, "NameID").CreateElement("saml:x") }), ErrNoSubject},
-		"transient name":       {func(r *samltest.Response) { r.NameID.Format = samltest.TransientFormat }, ErrTransient},
-		"version 1.1":          {editAssertion(func(a *etree.Element) { a.CreateAttr("Version", "1.1") }), upstream.ErrMalformed},
+		"no confirmation":         {editAssertion(func(a *etree.Element) { s := find(a, "Subject"); s.RemoveChild(find(s, "SubjectConfirmation")) }), ErrConfirmation},
+		"no statement":            {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "AuthnStatement")) }), ErrNoStatement},
+		"no subject":              {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "Subject")) }), ErrNoSubject},
+		"two subjects":            {editAssertion(func(a *etree.Element) { a.AddChild(find(a, "Subject").Copy()) }), ErrNoSubject},
+		"no name":                 {func(r *samltest.Response) { r.NameID.Value = "" }, ErrNoSubject},
+		"two names":               {editAssertion(func(a *etree.Element) { find(a, "Subject").AddChild(find(a, "NameID").Copy()) }), ErrNoSubject},
+		"name in white space":     {func(r *samltest.Response) { r.NameID.Value = " ada" }, ErrNoSubject},
+		"name that lost a letter": {func(r *samltest.Response) { r.NameID.Value = "ad\ufffd" }, ErrNoSubject},
+		"name with a line break":  {func(r *samltest.Response) { r.NameID.Value = "ad\na" }, ErrNoSubject},
+		"name with an element":    {editAssertion(func(a *etree.Element) { find(a, "NameID").CreateElement("saml:x") }), ErrNoSubject},
+		"transient name":          {func(r *samltest.Response) { r.NameID.Format = samltest.TransientFormat }, ErrTransient},
+		"version 1.1":             {editAssertion(func(a *etree.Element) { a.CreateAttr("Version", "1.1") }), upstream.ErrMalformed},
 		"no ID": {func(r *samltest.Response) {
 			r.SignResponse, r.SignAssertion = true, false
 			editAssertion(func(a *etree.Element) { a.RemoveAttr("ID") })(r)
