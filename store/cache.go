@@ -85,8 +85,12 @@ func (c *cache[V]) miss(ctx context.Context, key string, load func(context.Conte
 	return f.value, f.err
 }
 
-// keep stores under the lock; a full room loses any one of its values.
+// keep stores under the lock; a full room loses any one of its values. Keys that nothing of ours has
+// are not kept: they can be as long as what anybody sends.
 func (c *cache[V]) keep(key string, v *V) {
+	if len(key) > maxCacheKey {
+		return
+	}
 	if c.found == nil {
 		c.found, c.none = map[string]*V{}, map[string]struct{}{}
 	}
@@ -154,8 +158,10 @@ const (
 	ofKeys        = "keys"        // by use
 )
 
-// cacheLimit bounds each cache: 100,000 organizations must not live in memory.
-const cacheLimit = 8192
+const (
+	cacheLimit  = 8192 // of each cache: 100,000 organizations must not live in memory
+	maxCacheKey = 320  // a realm's id and a domain of 253 characters, and some
+)
 
 // caches is everything that is answered from memory, and how far it follows the change log.
 type caches struct {

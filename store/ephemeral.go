@@ -73,6 +73,9 @@ func openEphemeral(path string, now func() time.Time) (*ephemeral, error) {
 }
 
 func (e *ephemeral) openDisk() error {
+	if err := private(e.path); err != nil {
+		return err
+	}
 	c, err := openConn(e.path)
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -53,7 +55,12 @@ func schemaOf(c *conn) (version, needs int64, err error) {
 }
 
 func goUp(ctx context.Context, path string) (err error) {
-	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	file := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "_pragma=busy_timeout(5000)&_txlock=immediate"}
+	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
 		return err
 	}

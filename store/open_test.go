@@ -1,13 +1,16 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/store/storetest"
 )
@@ -90,5 +93,80 @@ func TestDataSurvivesAStop(t *testing.T) {
 	s = openTest(t, o)
 	if _, err := s.OrgChain(t.Context(), org.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever else has an account on the machine reads nothing, whatever the directory allows.
+func TestDataFilesAreTheirOwnersAlone(t *testing.T) {
+	o := options(t, storetest.NewClock())
+	o.Path = filepath.Join(filepath.Dir(o.Path), "a name? with #signs%20", "vestibule.db")
+	must(t, os.Mkdir(filepath.Dir(o.Path), 0o755))
+	openTest(t, o)
+	files, err := os.ReadDir(filepath.Dir(o.Path))
+	must(t, err)
+	if len(files) < 4 {
+		t.Errorf("only %v", files)
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s is %v", f.Name(), info.Mode())
+		}
+	}
+}
+
+// A full disk is said, undoes what was begun, and is survived.
+func TestAFullDiskIsSaidAndSurvived(t *testing.T) {
+	s := openTest(t, options(t, storetest.NewClock()))
+	must(t, s.Ready(t.Context()))
+	limit := func(pages int) {
+		must(t, s.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := s.rows(ctx, fmt.Sprint("PRAGMA max_page_count=", pages), nil)
+			return err
+		}))
+	}
+	limit(1) // SQLite takes the size of now
+	var err error
+	written := 0
+	for err == nil && written < 10_000 {
+		id := fmt.Sprint("ent_", written)
+		err = s.InTx(t.Context(), func(ctx context.Context) error {
+			for range 50 {
+				if err := record(ctx, s, id); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			written++
+		}
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("answered %v after %d", err, written)
+	}
+	if n := pending(t, s, fmt.Sprint("ent_", written)); n != 0 {
+		t.Errorf("%d of 50 were written", n)
+	}
+	limit(1 << 30)
+	must(t, record(t.Context(), s, "ent_after"))
+}
+
+// People and programs send anything; what cannot be stored is found nowhere, and takes no memory.
+func TestWhatCannotBeStoredIsNotFound(t *testing.T) {
+	s := openTest(t, options(t, storetest.NewClock()))
+	for _, text := range []string{"a\x00b", "\xff", strings.Repeat("a", 1<<20)} {
+		if _, err := s.AppByClientID(t.Context(), text); !errors.Is(err, broker.ErrAppNotFound) {
+			t.Errorf("%.5q: %v", text, err)
+		}
+		if _, found, err := s.OrgOfDomain(t.Context(), "rlm_a", text); found || err != nil {
+			t.Errorf("%.5q: %v, %v", text, found, err)
+		}
+	}
+	for key := range s.caches.clients.none {
+		if len(key) > maxCacheKey {
+			t.Errorf("remembers a name of %d bytes", len(key))
+		}
 	}
 }

@@ -66,6 +66,8 @@ type Store struct {
 	short   *ephemeral
 	counter *counter
 
+	oldSessions, oldGrants oldRows
+
 	base context.Context // of no request: for background work and the clean stop
 	stop context.CancelFunc
 	idle sync.WaitGroup // background work
@@ -84,6 +86,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, stop: func() {}, counter: newCounter(o.Now),
+		oldSessions: oldSessions(), oldGrants: oldGrants(),
 		base: context.WithoutCancel(ctx), short: &ephemeral{now: o.Now, epoch: o.Now(), closed: true}}
 	if err := s.open(ctx, o); err != nil {
 		s.closeFiles()
@@ -147,6 +150,9 @@ func (s *Store) openMain(ctx context.Context, o Options) error {
 func commit(c *conn) error { _, err := c.exec("COMMIT"); return err }
 
 func openDurable(path string, pragmas []string) (*conn, error) {
+	if err := private(path); err != nil {
+		return nil, ErrDirectory.With(err)
+	}
 	c, err := openConn(path)
 	if err != nil {
 		return nil, opening(path, err)
@@ -157,6 +163,15 @@ func openDurable(path string, pragmas []string) (*conn, error) {
 		return nil, opening(path, err)
 	}
 	return c, nil
+}
+
+// private makes a file that only its owner may read; SQLite gives its companions the same rights.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // opening says in words why a file does not open.
@@ -208,6 +223,14 @@ func (s *Store) closeFiles() {
 	s.short.close()
 }
 
+// Ready says whether the store can be read and written now.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.follow(ctx); err != nil {
+		return err
+	}
+	return s.InTx(ctx, func(context.Context) error { return nil })
+}
+
 // rows reads, in the transaction of ctx where there is one.
 func (s *Store) rows(ctx context.Context, q string, scan func(*row), args ...any) (int, error) {
 	t, err := s.txOf(ctx)
@@ -216,7 +239,7 @@ func (s *Store) rows(ctx context.Context, q string, scan func(*row), args ...any
 	}
 	if t != nil {
 		n, err := t.conn.rows(q, scan, args)
-		return n, stored(err)
+		return found(n, err)
 	}
 	c, err := s.readers.get(ctx)
 	if err != nil {
@@ -224,6 +247,14 @@ func (s *Store) rows(ctx context.Context, q string, scan func(*row), args ...any
 	}
 	defer s.readers.put(c)
 	n, err := c.rows(q, scan, args)
+	return found(n, err)
+}
+
+// found makes text that cannot be stored find nothing: people and programs send anything.
+func found(n int, err error) (int, error) {
+	if errors.Is(err, ErrText) {
+		return 0, nil
+	}
 	return n, stored(err)
 }
 

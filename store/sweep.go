@@ -12,6 +12,7 @@ const (
 	chainEvery = 500 * time.Millisecond // the record is chained within a second
 	sweepEvery = 5 * time.Second
 	sweepBatch = 200
+	sweepSteps = 50 // batches of one walk at one sweep
 )
 
 // background runs what nobody waits for, until Close.
@@ -49,20 +50,20 @@ func (s *Store) chainAll(ctx context.Context) error {
 	}
 }
 
-// sweep removes a few of what is over its time, by index or in the order of making, so that it holds
-// nobody up however much there is.
+// sweep removes what is over its time, a few rows in a transaction, by index or in the order of making,
+// so that it holds nobody up however much there is.
 func (s *Store) sweep(ctx context.Context) error {
 	now := s.now()
 	return errors.Join(
 		s.sweepOne(ctx, "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE until < $1 ORDER BY until LIMIT $2)", now),
-		s.sweepOne(ctx, "DELETE FROM traces WHERE at < $1 AND seq IN (SELECT seq FROM traces ORDER BY seq LIMIT $2)", now.Add(-audit.TraceLife)),
-		s.sweepOne(ctx, "DELETE FROM changes WHERE at < $1 AND seq IN (SELECT seq FROM changes ORDER BY seq LIMIT $2)", now.Add(-keepChanges)),
-		s.sweepOne(ctx, "DELETE FROM token_grants WHERE expires_at < $1 AND id IN (SELECT id FROM token_grants ORDER BY id LIMIT $2)", now.Add(-keepEnded)),
-		s.sweepSessions(ctx, now.Add(-keepEnded)),
+		s.sweepOne(ctx, "DELETE FROM traces WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM traces)", now.Add(-audit.TraceLife)),
+		s.sweepOne(ctx, "DELETE FROM changes WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM changes)", now.Add(-keepChanges)),
+		s.sweepOld(ctx, &s.oldSessions, now.Add(-keepEnded)),
+		s.sweepOld(ctx, &s.oldGrants, now.Add(-keepEnded)),
 	)
 }
 
-// sweepOne removes batches until one is not full: a small pause for writers lies between them.
+// sweepOne removes batches until one is not full.
 func (s *Store) sweepOne(ctx context.Context, q string, before time.Time) error {
 	for ctx.Err() == nil {
 		var n int64
@@ -77,21 +78,69 @@ func (s *Store) sweepOne(ctx context.Context, q string, before time.Time) error 
 	return ctx.Err()
 }
 
-// sweepSessions removes sessions that are over, with what hangs on them.
-func (s *Store) sweepSessions(ctx context.Context, before time.Time) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		var ids []string
-		_, err := t.returning("DELETE FROM sessions WHERE ends_at < $1 AND id IN (SELECT id FROM sessions ORDER BY id LIMIT $2) RETURNING id",
-			func(r *row) { ids = append(ids, r.text()) }, before, sweepBatch)
-		for _, id := range ids {
-			if err != nil {
-				return err
+// oldRows walks a table by id, some rows at each sweep and round again at its end: rows that live long
+// stand in nobody's way, and no index has to be kept for their ends.
+type oldRows struct {
+	list   string   // id and end of the rows after an id
+	remove string   // one row by id, if its end is before
+	with   []string // what hangs on it, by its id
+	after  string
+}
+
+func oldSessions() oldRows {
+	return oldRows{
+		list:   "SELECT id, ends_at FROM sessions WHERE id > $1 ORDER BY id LIMIT $2",
+		remove: "DELETE FROM sessions WHERE id = $1 AND ends_at < $2",
+		with:   []string{"DELETE FROM session_orgs WHERE session_id = $1", "DELETE FROM session_apps WHERE session_id = $1"},
+	}
+}
+
+func oldGrants() oldRows {
+	return oldRows{
+		list:   "SELECT id, expires_at FROM token_grants WHERE id > $1 ORDER BY id LIMIT $2",
+		remove: "DELETE FROM token_grants WHERE id = $1 AND expires_at < $2",
+	}
+}
+
+func (s *Store) sweepOld(ctx context.Context, o *oldRows, before time.Time) error {
+	for range sweepSteps {
+		var over []string
+		n, err := s.rows(ctx, o.list, func(r *row) {
+			o.after = r.text()
+			if r.time().Before(before) {
+				over = append(over, o.after)
 			}
-			if _, err = t.exec("DELETE FROM session_orgs WHERE session_id = $1", id); err != nil {
-				return err
-			}
-			_, err = t.exec("DELETE FROM session_apps WHERE session_id = $1", id)
+		}, o.after, sweepBatch)
+		if err != nil {
+			return err
 		}
-		return err
-	})
+		if len(over) > 0 {
+			if err := s.write(ctx, func(_ context.Context, t *tx) error { return t.removeOld(o, over, before) }); err != nil {
+				return err
+			}
+		}
+		if n < sweepBatch {
+			o.after = ""
+			return nil
+		}
+	}
+	return nil
+}
+
+func (t *tx) removeOld(o *oldRows, ids []string, before time.Time) error {
+	for _, id := range ids {
+		n, err := t.exec(o.remove, id, before)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		for _, q := range o.with {
+			if _, err := t.exec(q, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

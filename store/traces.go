@@ -24,9 +24,6 @@ func (s *Store) SaveTrace(ctx context.Context, v audit.Trace) error {
 
 // TraceByCode finds a trace that is not over its time (S44).
 func (s *Store) TraceByCode(ctx context.Context, code string) (v audit.Trace, ok bool, err error) {
-	if checkText(code) != nil {
-		return v, false, nil // anybody may type anything
-	}
 	var doc string
 	n, err := s.rows(ctx, "SELECT doc FROM traces WHERE code = $1 AND at > $2", func(r *row) { doc = r.text() },
 		code, s.now().Add(-audit.TraceLife))
