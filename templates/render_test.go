@@ -199,3 +199,12 @@ func shippedTheme(t testing.TB, name string) themes.Theme {
 	}
 	return theme
 }
+
+// BenchmarkStart is what pages and assets add to a cold start.
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		if _, err := New(newAssets(b)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
