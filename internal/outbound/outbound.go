@@ -27,9 +27,12 @@ import (
 )
 
 var (
-	// ErrRefused: the address is not one that may be called. Why is in the cause, and stays there: "it
-	// is private" against "it does not exist" would let a tenant map the operator's network.
-	ErrRefused = fault.New(fault.Upstream, "outbound.refused", "This address cannot be called. It must be a public https address on port 443, or one that the operator of this service has opened.")
+	// ErrAddress: the address itself says that it may not be called. It tells nobody anything new.
+	ErrAddress = fault.New(fault.Upstream, "outbound.address", "This address cannot be called. It must be an https address on port 443, or one that the operator of this service has opened.")
+	// ErrRefused: the address leads to where nobody may make us call. To whoever chose the address it
+	// must look like a machine that does not answer: "it is private" against "there is no such name"
+	// would let a tenant map the operator's network.
+	ErrRefused = fault.New(fault.Upstream, "outbound.refused", "This address does not answer.")
 	// ErrRedirect: the answer was a redirect. Where to is not followed and not told.
 	ErrRedirect = fault.New(fault.Upstream, "outbound.redirect", "This address answers with a redirect. Enter the address that it leads to.")
 	// ErrTooLarge: the body did not end where it had to.
@@ -160,18 +163,18 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (t *transport) judge(u *url.URL) error {
 	if u.User != nil {
-		return ErrRefused.Because("user information in the address")
+		return ErrAddress.Because("user information in the address")
 	}
 	switch u.Scheme {
 	case "https", "http":
 	default:
-		return ErrRefused.Because("scheme " + u.Scheme)
+		return ErrAddress.Because("scheme " + u.Scheme)
 	}
 	if slices.Contains(t.allow, target(u)) {
 		return nil
 	}
 	if u.Scheme != "https" || port(u) != "443" {
-		return ErrRefused.Because("not https on port 443")
+		return ErrAddress.Because("not https on port 443")
 	}
 	return nil
 }

@@ -165,8 +165,8 @@ func TestS23OnlyHTTPSOn443(t *testing.T) {
 		"http://example.com/", "http://example.com:443/", "https://example.com:8443/", "https://example.com:22/",
 		"https://user:secret@example.com/", "ftp://example.com/", "gopher://example.com/",
 	} {
-		if err := fetch(w.Client(nil), url); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v, want ErrRefused", url, err)
+		if err := fetch(w.Client(nil), url); !errors.Is(err, ErrAddress) {
+			t.Errorf("%s: %v, want ErrAddress", url, err)
 		}
 	}
 	if len(w.dialed) != 0 {
@@ -189,8 +189,8 @@ func TestS23WhatIsOpenForOneConnectionIsOpenForNoOther(t *testing.T) {
 		"a host alone":    {"127.0.0.1"},
 		"a whole network": {"127.0.0.0/8"},
 	} {
-		if err := fetch(g.Client(allow), server.URL); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v, want ErrRefused", name, err)
+		if err := fetch(g.Client(allow), server.URL); !errors.Is(err, ErrAddress) {
+			t.Errorf("%s: %v, want ErrAddress", name, err)
 		}
 	}
 }

@@ -386,6 +386,7 @@ func TestTheTokenEndpointsRefusals(t *testing.T) {
 		"the code is used":         {400, `{"error":"invalid_grant"}`, ErrTokenEndpoint},
 		"broken":                   {500, `<html>stack trace</html>`, ErrTokenEndpoint},
 		"a gateway":                {502, `<html></html>`, upstream.ErrUnreachable},
+		"too many requests":        {429, `{"error":"slow_down"}`, upstream.ErrBusy},
 		"away":                     {503, ``, upstream.ErrUnreachable},
 		"no JSON":                  {200, `hello`, ErrTokenEndpoint},
 		"nothing":                  {200, ``, ErrTokenEndpoint},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/outbound"
 )
 
@@ -116,9 +117,12 @@ func isAway(status int) bool {
 }
 
 // unanswered tells no answer from an answer that we refuse to read, which shows that somebody is there.
-func unanswered(err error, refused error) error {
-	if errors.Is(err, outbound.ErrTooLarge) || errors.Is(err, outbound.ErrRedirect) || errors.Is(err, outbound.ErrRefused) {
-		return withCause(refused, err)
+// An address that nobody may make us call looks like one where nobody is (S23).
+func unanswered(err error, refused *fault.Error) error {
+	for _, seen := range []error{outbound.ErrTooLarge, outbound.ErrRedirect, outbound.ErrAddress} {
+		if errors.Is(err, seen) {
+			return refused.With(err)
+		}
 	}
 	return upstream.ErrUnreachable.With(err)
 }

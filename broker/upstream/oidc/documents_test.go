@@ -18,6 +18,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/broker/upstream/upstreamtest"
+	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
 func TestTheIssuerMustBeExactlyTheOneTyped(t *testing.T) {
@@ -76,12 +77,21 @@ func TestMetadataThatLies(t *testing.T) {
 }
 
 func TestS23MetadataThatPointsInwardsIsNotFollowed(t *testing.T) {
-	for _, inner := range []string{"https://127.0.0.1/token", "https://10.0.0.5/token", "https://169.254.169.254/token", "https://[::1]/token", "https://localhost:22/token"} {
+	// A private address and a name that does not exist must look alike: else they map our network.
+	for inner, want := range map[string]error{
+		"https://127.0.0.1/token": upstream.ErrUnreachable, "https://10.0.0.5/token": upstream.ErrUnreachable,
+		"https://169.254.169.254/token": upstream.ErrUnreachable, "https://[::1]/token": upstream.ErrUnreachable,
+		"https://localhost/token": upstream.ErrUnreachable, "https://no-such-name.invalid/token": upstream.ErrUnreachable,
+		"https://localhost:22/token": ErrTokenEndpoint, "https://idp.example:6379/": ErrTokenEndpoint,
+	} {
 		d := newDesk(t, nil)
 		d.doc = with("token_endpoint", inner)
 		_, r, err := d.login(t, attempt(), nil)
-		if !errors.Is(err, ErrTokenEndpoint) {
-			t.Errorf("%s: %v: %+v", inner, err, r)
+		if f := fault.Of(err); f.Code != want.(*fault.Error).Code || f.Kind != fault.Upstream {
+			t.Errorf("%s: %v, want %v: %+v", inner, err, want, r)
+		}
+		if last := r[len(r)-1]; last.Got != "no answer that can be read" {
+			t.Errorf("%s: the report tells: %+v", inner, last)
 		}
 	}
 }

@@ -23,6 +23,13 @@ const (
 // keySet is a provider's public keys.
 type keySet struct{ keys []publicKey }
 
+// publicKey is a key of a provider.
+type publicKey struct {
+	id  string
+	alg string // "" when the provider does not say
+	key crypto.PublicKey
+}
+
 // parseKeys reads a JWK Set (RFC 7517 section 5). Keys that we do not know, or that cannot sign, are left
 // out as the section says; one odd key must not shut out a company.
 func parseKeys(body []byte) (keySet, error) {

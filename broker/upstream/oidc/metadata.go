@@ -1,13 +1,11 @@
 package oidc
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4/json" // refuses repeated names and reads names case by case, unlike encoding/json
 
 	"github.com/vestibule-id/vestibule/broker/upstream"
-	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
 // metadata is what a provider says of itself, with addresses we have written ourselves (S36).
@@ -67,12 +65,4 @@ func parseMetadata(body []byte, private []string) (*metadata, error) {
 		*u.to = clean
 	}
 	return m, nil
-}
-
-// withCause is err.With(cause) for a fault in an error's clothes.
-func withCause(err, cause error) error {
-	if f, ok := errors.AsType[*fault.Error](err); ok {
-		return f.With(cause)
-	}
-	return errors.Join(err, cause)
 }

@@ -18,7 +18,6 @@ package oidc
 
 import (
 	"context"
-	"crypto"
 	"net/http"
 	"slices"
 	"time"
@@ -105,10 +104,3 @@ func common(a, b []string) []string {
 // signatures are the algorithms of RFC 7518 and RFC 8037 that a provider's public key can check. "none"
 // and the HS family are not among them: with those the client secret, or nothing, would sign people in.
 var signatures = []string{"ES256", "RS256", "EdDSA", "PS256", "ES384", "ES512", "RS384", "RS512", "PS384", "PS512"}
-
-// publicKey is a key as documents keep it.
-type publicKey struct {
-	id  string
-	alg string // "" when the provider does not say
-	key crypto.PublicKey
-}

@@ -54,6 +54,8 @@ func (p *provider) exchangeFailed(ctx context.Context, err error, c *checks) err
 		return c.fail("token endpoint", upstream.ErrUnreachable.With(ctx.Err()), "no answer", "")
 	case answered && isAway(refused.Response.StatusCode):
 		return c.fail("token endpoint", upstream.ErrUnreachable.Because(refused.Response.Status), "no answer", "")
+	case answered && refused.Response.StatusCode == http.StatusTooManyRequests:
+		return c.fail("token endpoint", upstream.ErrBusy.Because(refused.Response.Status), "too many requests", "")
 	case answered:
 		return refusedCode(refused, c)
 	case isTransport(err):
