@@ -86,6 +86,7 @@ func (k Kit) hold(t *testing.T, name string, page templates.Page) {
 			for _, state := range states(page) {
 				k.render(t, look, state)
 			}
+			look.Org, look.Tagline, look.Intro, look.Help, look.Terms = attack, attack, attack, attack, attack
 			harmless(t, k.render(t, look, attacked(page)))
 		}
 	}
