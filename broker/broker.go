@@ -81,7 +81,6 @@ type Broker struct {
 type Limits struct {
 	AuthorizePerNetwork web.Limit // new logins from one network
 	AuthorizePerApp     web.Limit
-	TokenPerNetwork     web.Limit // failed client authentications from one network
 }
 
 // DefaultLimits keep one network from filling the store, and let a large office sign in at nine.
@@ -89,7 +88,6 @@ func DefaultLimits() Limits {
 	return Limits{
 		AuthorizePerNetwork: web.Limit{Name: "authorize-network", Most: 1200, Per: time.Minute},
 		AuthorizePerApp:     web.Limit{Name: "authorize-app", Most: 60000, Per: time.Minute},
-		TokenPerNetwork:     web.Limit{Name: "token-network", Most: 300, Per: time.Minute},
 	}
 }
 

@@ -79,6 +79,11 @@ func (s *Service) DeclareDomain(ctx context.Context, a Actor, org OrgID, name st
 			return err
 		}
 		d := Domain{Name: name, Realm: chain.Org().Realm, Org: org, Connection: via, VerifiedAt: s.Now(), VerifiedBy: "operator"}
+		if have, ok, err := s.OrgOfDomain(ctx, d.Realm, name); err != nil {
+			return err
+		} else if ok && have.Org == org {
+			d.VerifiedAt = have.VerifiedAt // what was vouched for since then stays so
+		}
 		if err := s.PutDomain(ctx, org, d); err != nil {
 			return err
 		}

@@ -191,7 +191,7 @@ func (e *Engine) ask(ctx context.Context, t *Turn, d Decision) (Reply, error) {
 // advance takes a login as far as it goes without the person: it asks the step that is next, and
 // finishes when none is. effects allows silent steps, which only answers and arrivals may run.
 func (e *Engine) advance(w http.ResponseWriter, r *http.Request, l *Login, effects bool) error {
-	ctx := r.Context()
+	ctx, changed := r.Context(), effects
 	for range len(natural) + 1 {
 		t, d, err := e.decide(ctx, l, r)
 		if err != nil {
@@ -209,10 +209,18 @@ func (e *Engine) advance(w http.ResponseWriter, r *http.Request, l *Login, effec
 		if err != nil {
 			return e.end(ctx, l, err)
 		}
+		changed = changed || reply.Changed
 		if reply.Again {
 			continue
 		}
-		if err := e.logins().save(ctx, l); err != nil {
+		if changed {
+			err = e.logins().save(ctx, l)
+		}
+		if errors.Is(err, ErrOutOfOrder) { // another tab was faster: show where the login is now
+			http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		return e.reply(w, r, t, reply)

@@ -98,7 +98,7 @@ func (e *Engine) answer(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if err := steps[d.Step].Take(r.Context(), t, form); err != nil {
-		return err
+		return e.failure(l, err, upstream.Connection{}, nil)
 	}
 	if err := e.logins().save(r.Context(), l); errors.Is(err, ErrOutOfOrder) {
 		http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
@@ -247,8 +247,15 @@ func (e *Engine) park(w http.ResponseWriter, r *http.Request, l *Login, a *Arriv
 func (e *Engine) redeem(w http.ResponseWriter, r *http.Request, ticket string) error {
 	ctx := r.Context()
 	b, err := e.Brief.Take(ctx, ticketKey(ticket))
+	if errors.Is(err, brief.ErrGone) { // the back button: whose login it is sees where it stands
+		l, err := e.load(r)
+		if err == nil {
+			http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
+		}
+		return err
+	}
 	if err != nil {
-		return over(err)
+		return err
 	}
 	var p parked
 	if err := json.Unmarshal(b, &p); err != nil {

@@ -37,6 +37,9 @@ func (link) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	if err != nil {
 		return Reply{}, t.failure(err, c, nil)
 	}
+	if l.Person != person {
+		l.Proofs = nil // what somebody else proved earlier in this login is not this person's (S2)
+	}
 	l.Person = person
 	l.Proofs = append(l.Proofs, Proof{
 		Connection: c.ID, Org: c.Org, Key: a.Assertion.Key, At: a.Assertion.AuthTime, Seen: a.Seen,
