@@ -73,6 +73,7 @@ var checks = []func(*source){
 	(*source).noInit,
 	(*source).noAmbientWorld,
 	(*source).nothingLeftUndone,
+	(*source).browsersAreLeftOut,
 	(*source).faultsOnce,
 	(*source).oneDoor,
 }

@@ -182,6 +182,19 @@ func TestEveryRuleIsSeenBroken(t *testing.T) {
 	}
 }
 
+func TestBrowserTestsAreBuiltWithoutWhereQuick(t *testing.T) {
+	body := "package flows\nimport _ \"" + Module + "internal/browsertest\"\n"
+	for _, c := range []struct {
+		head string
+		want int
+	}{{"", 1}, {"//go:build !quick\n\n", 0}, {"//go:build linux && !quick\n\n", 0}, {"//go:build linux\n\n", 1}, {"//go:build quick\n\n", 1}} {
+		found, err := Check(fstest.MapFS{"flows/a_test.go": {Data: []byte(c.head + body)}})
+		if err != nil || len(found) != c.want || c.want > 0 && found[0].Rule != "quick" {
+			t.Errorf("%q: %v, %v", c.head, found, err)
+		}
+	}
+}
+
 func TestAPackageCommentIsMissedOnce(t *testing.T) {
 	found, err := Check(fstest.MapFS{
 		"policy/a.go":      {Data: []byte("package policy\n")},

@@ -4,6 +4,7 @@ package archtest
 
 import (
 	"go/ast"
+	"go/build/constraint"
 	"go/token"
 	"path"
 	"slices"
@@ -118,6 +119,31 @@ func (s *source) nothingLeftUndone() {
 func skips(sel *ast.SelectorExpr) bool {
 	x, ok := sel.X.(*ast.Ident)
 	return ok && slices.Contains([]string{"t", "b", "f", "tb", "testing"}, x.Name)
+}
+
+// browsersAreLeftOut holds the files that drive a browser to the promise of make quick: it builds
+// without them, so that no test has to skip itself.
+func (s *source) browsersAreLeftOut() {
+	const kit = "internal/browsertest"
+	for _, f := range s.files {
+		if f.room == kit || f.called(Module+kit) == "" || !f.builtWith("quick") {
+			continue
+		}
+		s.report(f, f.ast.Package, "quick", "this file drives a browser, so it begins with //go:build !quick")
+	}
+}
+
+// builtWith says whether a file is built where a tag is set.
+func (f file) builtWith(tag string) bool {
+	for _, group := range f.ast.Comments {
+		for _, c := range group.List {
+			if c.Pos() < f.ast.Package && constraint.IsGoBuild(c.Text) {
+				expr, err := constraint.Parse(c.Text)
+				return err == nil && expr.Eval(func(t string) bool { return t == tag || t == "linux" || t == "unix" })
+			}
+		}
+	}
+	return true
 }
 
 // declared is a call that stands in a variable of the package, where it runs once.
