@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"go/ast"
 	"io/fs"
 	"os"
 	"slices"
@@ -178,6 +179,40 @@ func TestEveryRuleIsSeenBroken(t *testing.T) {
 			t.Errorf("%s: %v", c.name, found)
 		case c.rule != "" && (len(found) != 1 || found[0].Rule != c.rule || found[0].Line != c.line || found[0].File != c.file):
 			t.Errorf("%s: want %s:%d: %s, found %v", c.name, c.file, c.line, c.rule, found)
+		}
+	}
+}
+
+// security.md S6: the rule of the one door speaks of a type that is there, and whose fields nobody
+// outside the broker can fill.
+func TestS6AnAdmissionCannotBeFilledFromOutside(t *testing.T) {
+	s, err := read(module(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found *ast.StructType
+	for _, f := range s.files {
+		if f.path != "broker/admit.go" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.TypeSpec); ok && spec.Name.Name == "Admission" {
+				found, _ = spec.Type.(*ast.StructType)
+			}
+			return true
+		})
+	}
+	if found == nil {
+		t.Fatal("broker/admit.go declares no struct Admission: the rule of door.go guards nothing")
+	}
+	for _, field := range found.Fields.List {
+		if len(field.Names) == 0 {
+			t.Error("an Admission embeds something, whose fields others may fill")
+		}
+		for _, name := range field.Names {
+			if name.IsExported() {
+				t.Errorf("the field %s of Admission can be filled by anybody", name.Name)
+			}
 		}
 	}
 }
