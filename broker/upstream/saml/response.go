@@ -217,7 +217,7 @@ func (j *judge) trusted(ctx context.Context, root *etree.Element) (*etree.Elemen
 		return nil, err
 	}
 	if sig != nil {
-		if root, err = v.verify(root, sig); err != nil {
+		if err := v.verify(root, sig); err != nil {
 			j.unknownKey(ctx, err)
 			return nil, err
 		}
@@ -227,7 +227,7 @@ func (j *judge) trusted(ctx context.Context, root *etree.Element) (*etree.Elemen
 		return e, err
 	}
 	mark := len(j.notes.report)
-	e, err = j.vouched(ctx, v, e)
+	err = j.vouched(ctx, v, e)
 	if err != nil && blind {
 		// Anything but one answer for all failures would tell an attacker who changes a CBC cipher
 		// text what it decrypted to (XML Encryption 1.1 section 6.1).
@@ -238,20 +238,20 @@ func (j *judge) trusted(ctx context.Context, root *etree.Element) (*etree.Elemen
 }
 
 // vouched verifies the assertion's own signature.
-func (j *judge) vouched(ctx context.Context, v *verifier, e *etree.Element) (*etree.Element, error) {
+func (j *judge) vouched(ctx context.Context, v *verifier, e *etree.Element) error {
 	sig, err := signatureOf(e)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if sig == nil {
 		j.notes.add("signature", false, "none", "a signed assertion or response")
-		return nil, ErrUnsigned
+		return ErrUnsigned
 	}
-	signed, err := v.verify(e, sig)
+	err = v.verify(e, sig)
 	if err != nil {
 		j.unknownKey(ctx, err)
 	}
-	return signed, err
+	return err
 }
 
 // reach finds the assertion, decrypting it where it must. blind says that nothing may be told of what

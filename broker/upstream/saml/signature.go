@@ -19,7 +19,6 @@ import (
 	"strings"
 
 	"github.com/beevik/etree"
-	dsig "github.com/russellhaering/goxmldsig"
 )
 
 const (
@@ -114,29 +113,28 @@ type verifier struct {
 	notes   *notes
 }
 
-// verify returns a copy of e as the signer saw it: canonical, without its signature. Nothing else of
-// the document may be read afterwards.
-func (v *verifier) verify(e, sig *etree.Element) (*etree.Element, error) {
+// verify says whether a key of the connection vouches for e, all of it but the signature itself.
+// Nothing else of the document may be read afterwards.
+func (v *verifier) verify(e, sig *etree.Element) error {
 	p, err := v.parts(e, sig)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// The signature comes first: only who holds a key may make us canonicalize a whole document.
 	if err := v.value(p); err != nil {
-		return nil, err
+		return err
 	}
-	signed := detached(e, sig)
-	b, err := dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList(p.prefixes).Canonicalize(signed)
+	b, err := canonical(e, sig, p.prefixes)
 	if err != nil {
-		return nil, ErrBadSignature.With(err)
+		return ErrBadSignature.With(err)
 	}
 	h := p.digest.New()
 	h.Write(b)
 	if subtle.ConstantTimeCompare(h.Sum(nil), p.sum) != 1 {
 		v.notes.add("signature", false, "the content was changed after signing", "content as signed")
-		return nil, ErrBadSignature.Because("digest")
+		return ErrBadSignature.Because("digest")
 	}
-	return signed, nil
+	return nil
 }
 
 // parts is what a signature says, once its form is known to be the one we take.
@@ -285,8 +283,7 @@ func orNone(e *etree.Element) *etree.Element {
 
 // value tries the connection's keys, the one that KeyInfo hints at first. KeyInfo gives no key.
 func (v *verifier) value(p parts) error {
-	info := detached(p.info, nil)
-	b, err := dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList(p.infoPrefix).Canonicalize(info)
+	b, err := canonical(p.info, nil, p.infoPrefix)
 	if err != nil {
 		return ErrBadSignature.With(err)
 	}
@@ -355,21 +352,6 @@ func (m method) good(public crypto.PublicKey, sum, value []byte) bool {
 	default:
 		return false
 	}
-}
-
-// detached copies e with the namespaces that its ancestors declare, and without its child skip.
-func detached(e, skip *etree.Element) *etree.Element {
-	outer := inherited(e, false)
-	var at = -1
-	if skip != nil {
-		at = skip.Index()
-	}
-	c := e.Copy()
-	c.Attr = append(c.Attr, outer...)
-	if at >= 0 {
-		c.RemoveChildAt(at)
-	}
-	return c
 }
 
 // unbase64 reads base64 with the line breaks that XML writers love.

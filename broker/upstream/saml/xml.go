@@ -92,11 +92,14 @@ func (r *reader) read(b []byte) (*etree.Element, error) {
 }
 
 // readInto parses what stood encrypted in parent, with the namespaces that are declared there
-// (XML Encryption section 4.4).
+// (XML Encryption section 4.4) and used on the way there: a declaration that nothing uses is not
+// signed, and anybody could have changed it.
 func (r *reader) readInto(parent *etree.Element, b []byte) (*etree.Element, error) {
 	r.scope = append(r.scope[:0], binding{"", ""}, binding{"xml", nsXML})
 	for _, d := range inherited(parent, true) {
-		r.scope = append(r.scope, binding{prefixOf(d), d.Value})
+		if used(prefixOf(d), parent) {
+			r.scope = append(r.scope, binding{prefixOf(d), d.Value})
+		}
 	}
 	root, err := r.parse(b, 1)
 	if err != nil {
@@ -197,7 +200,7 @@ func (r *reader) start(t xml.StartElement, parent *etree.Element, depth int) (*e
 	if err := r.declare(t.Attr); err != nil {
 		return nil, err
 	}
-	uri, ok := r.lookup(t.Name.Space)
+	uri, ok := lookup(r.scope, t.Name.Space)
 	if !ok {
 		return nil, errUndeclared
 	}
@@ -253,15 +256,6 @@ func (r *reader) declare(attrs []xml.Attr) error {
 	return nil
 }
 
-func (r *reader) lookup(prefix string) (string, bool) {
-	for i := len(r.scope) - 1; i >= 0; i-- {
-		if r.scope[i].prefix == prefix {
-			return r.scope[i].uri, true
-		}
-	}
-	return "", false
-}
-
 func (r *reader) attach(e *etree.Element, attrs []xml.Attr) error {
 	e.Attr = make([]etree.Attr, 0, len(attrs))
 	for i, a := range attrs {
@@ -306,7 +300,7 @@ func (r *reader) attributeSpace(prefix string) (string, bool) {
 	case "xmlns":
 		return nsXMLNS, true
 	default:
-		return r.lookup(prefix)
+		return lookup(r.scope, prefix)
 	}
 }
 
@@ -342,6 +336,16 @@ func inherited(e *etree.Element, own bool) []etree.Attr {
 		}
 	}
 	return out
+}
+
+// used says whether e or an element around it visibly uses a prefix.
+func used(prefix string, e *etree.Element) bool {
+	for ; e != nil; e = e.Parent() {
+		if e.Space == prefix {
+			return true
+		}
+	}
+	return false
 }
 
 // is says whether e has that name.
