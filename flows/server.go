@@ -86,6 +86,11 @@ func (e *Engine) answer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if form.Get("forget") == "1" {
+		e.Cookies.Clear(w, rememberCookie)
+		http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
+		return nil
+	}
 	t, d, err := e.decide(r.Context(), l, r)
 	if err != nil {
 		return e.end(r.Context(), l, err)
