@@ -58,6 +58,9 @@ type Person struct {
 	Attributes map[string][]string
 	// Misbehavior is what happens whenever this person signs in.
 	Misbehavior Misbehavior
+	// Unlisted keeps a person off the page: only a request that hints at their address gets them, and
+	// at once. It is for who wants one wrong answer without a page, while everybody else sees the page.
+	Unlisted bool
 }
 
 // Provider is one company's identity provider. Fill the fields, then call Start or Handler; after that
@@ -260,6 +263,9 @@ func (p *Provider) silent() bool {
 
 // auto is the person who is signed in without a page, if any.
 func (p *Provider) auto(hint string) (Person, bool) {
+	if person, ok := p.hinted(hint); ok && person.Unlisted {
+		return person, true
+	}
 	p.mu.RLock()
 	auto, people := p.Auto, p.People
 	p.mu.RUnlock()

@@ -284,3 +284,19 @@ func TestSeveralProvidersShareOneListener(t *testing.T) {
 		}
 	}
 }
+
+func TestSomebodyUnlistedIsAnsweredByAddressAlone(t *testing.T) {
+	p := oidcProvider()
+	robin := Person{ID: "robin", Email: "robin@techcorp.example", Name: "Robin Wrong", Misbehavior: Old, Unlisted: true}
+	p.People = []Person{ada, robin}
+	a := newParty(t, start(t, p))
+	if page := a.get(a.depart()); strings.Contains(page.body, "Robin") {
+		t.Error("the page offers somebody who is unlisted")
+	}
+	if got := a.get(a.depart() + "&login_hint=robin%40techcorp.example"); got.location == nil || got.location.Query().Get("code") == "" {
+		t.Errorf("asked for by address: %d, sent to %v", got.status, got.location)
+	}
+	if got := a.get(a.depart() + "&login_hint=ada%40techcorp.example"); got.location != nil {
+		t.Errorf("somebody who is listed was answered without a page: %v", got.location)
+	}
+}

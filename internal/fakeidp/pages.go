@@ -95,6 +95,9 @@ func (p *Provider) choices(hint string) []choice {
 	hinted, _ := p.hinted(hint)
 	var list []choice
 	for _, person := range p.people() {
+		if person.Unlisted {
+			continue
+		}
 		c := choice{ID: person.ID, Name: person.Name, Email: person.Email, Initials: initials(person.Name)}
 		if person.ID == hinted.ID {
 			list = slices.Insert(list, 0, c)

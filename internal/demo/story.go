@@ -1,0 +1,78 @@
+package demo
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/directory"
+)
+
+// stepNames are what a trace's steps are called on a page.
+var stepNames = map[string]string{
+	"route": "Organization found", "depart": "Sent away", "arrive": "Came back", "link": "Account", "decide": "Decided",
+	"refused": "Refused", "admit": "Admitted", "code": "Code",
+}
+
+// stepsOf are the lines of a story.
+func stepsOf(t audit.Trace, w *World) []step {
+	var out []step
+	for _, s := range t.Steps {
+		l := step{When: s.At.Format("15:04:05.000"), Name: stepNames[s.Name], Text: s.Text, Code: s.Code, Checks: s.Checks, Bad: s.Code != ""}
+		if l.Name == "" {
+			l.Name = s.Name
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Facts)) {
+			l.Facts = append(l.Facts, fact{name, w.named(name, s.Facts[name])})
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// named says an id in words where this world knows what it names.
+func (w *World) named(fact, value string) string {
+	for _, c := range w.companies {
+		switch {
+		case fact == "connection" && value == string(c.connection.ID):
+			return c.idp
+		case fact == "org" && value == string(c.org):
+			return c.name
+		}
+	}
+	return value
+}
+
+// cameThrough is the company whose identity provider a story tells of; nil when it tells of none.
+func (w *World) cameThrough(t audit.Trace) *company {
+	for _, s := range slices.Backward(t.Steps) {
+		for _, c := range w.companies {
+			if s.Name == "arrive" && s.Facts["connection"] == string(c.connection.ID) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// policyOf is what holds for an organization's sessions and tokens, and who decided it.
+func (w *World) policyOf(r *requestOf) ([]rule, error) {
+	chain, err := w.Directory.OrgChain(r.ctx, directory.OrgID(r.org))
+	if err != nil {
+		return nil, err
+	}
+	eff, err := w.Directory.Effective(r.ctx, chain, r.app)
+	if err != nil {
+		return nil, err
+	}
+	var out []rule
+	for _, key := range []string{"session.lifetime", "session.idle", "tokens.access_lifetime"} {
+		why := eff.Why(key)
+		by := "The default"
+		if why.Set {
+			by = "Set by " + why.Level
+		}
+		out = append(out, rule{Key: key, Title: why.Title, Value: why.Value, By: by})
+	}
+	return out, nil
+}
