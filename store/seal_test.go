@@ -171,3 +171,25 @@ func TestS24DataAsksForItsOwnKey(t *testing.T) {
 	must(t, err)
 	must(t, s.Close())
 }
+
+// S24: every part of a value's place is part of what opens it.
+func TestS24EveryPartOfThePlaceCounts(t *testing.T) {
+	s := openTest(t, options(t, storetest.NewClock()))
+	home := slot{"factors", "secret", "fac_a", "org_a"}
+	var sealed []byte
+	must(t, s.write(t.Context(), func(ctx context.Context, tx *tx) (err error) {
+		sealed, err = s.seal(ctx, tx, "org_a", home, []byte(secretText))
+		return err
+	}))
+	for _, at := range []slot{
+		{"other", "secret", "fac_a", "org_a"}, {"factors", "other", "fac_a", "org_a"}, {"factors", "secret", "fac_b", "org_a"},
+		{"factors", "secret", "fac_a", "org_b"}, {"factorss", "ecret", "fac_a", "org_a"},
+	} {
+		if got, err := s.unseal(t.Context(), at, sealed); !errors.Is(err, ErrSealed) {
+			t.Errorf("%v: opened %q, %v", at, got, err)
+		}
+	}
+	if got, err := s.unseal(t.Context(), home, sealed); err != nil || string(got) != secretText {
+		t.Errorf("at home: %q, %v", got, err)
+	}
+}

@@ -61,6 +61,11 @@ func TestSweepRemovesWhatIsOver(t *testing.T) {
 			t.Errorf("%s: %d left, want %d", table, n, want)
 		}
 	}
+	clock.Advance(keepEnded + 2*time.Hour)
+	must(t, s.sweep(t.Context())) // round again, from the beginning
+	if n := rowsIn(t, s, "sessions"); n != sweepBatch+10 {
+		t.Errorf("the second round left %d sessions", n)
+	}
 	if n, err := s.Revision(t.Context()); err != nil || n == 0 {
 		t.Errorf("the revision is %d, %v", n, err) // sweeping the log forgets no count
 	}

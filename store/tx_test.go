@@ -186,3 +186,10 @@ func TestGroupsShareACommit(t *testing.T) {
 		t.Errorf("100 writes took %d commits", n)
 	}
 }
+
+func TestReadersCannotWrite(t *testing.T) {
+	s := openTest(t, options(t, storetest.NewClock()))
+	if _, err := s.rows(t.Context(), "DELETE FROM counters", nil); err == nil {
+		t.Error("a reading connection wrote")
+	}
+}
