@@ -63,7 +63,7 @@ type PersonFacts struct {
 	// Member is their membership in the login's organization; zero when they have none or no
 	// organization is known yet.
 	Member directory.Membership
-	// AcceptsActive says whether the connection that Member.Accepts names is active.
+	// AcceptsActive says whether the connection that Member.Accepts names may be believed now.
 	AcceptsActive bool
 }
 

@@ -145,7 +145,7 @@ func (e *Engine) route(ctx context.Context, l *Login, remembered []Remembered) e
 // they asked to be remembered for it; with several it leaves the choice to them.
 func (e *Engine) routeSession(ctx context.Context, l *Login, remembered []Remembered) (bool, error) {
 	held := l.Request.Session
-	orgs, err := e.Judge.choices(ctx, directory.Person{ID: held.Person, Realm: held.Realm}, l.Request.App.ID)
+	orgs, err := e.Judge.choices(ctx, directory.Person{ID: held.Person, Realm: held.Realm}, l.Request.App.ID, held.Proofs)
 	if err != nil {
 		return false, err
 	}

@@ -48,7 +48,7 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 			return State{}, eff, err
 		}
 	}
-	if err := j.person(ctx, a, &s); err != nil {
+	if err := j.person(ctx, a, &s, eff); err != nil {
 		return State{}, eff, err
 	}
 	return s, eff, nil
@@ -98,7 +98,7 @@ func usable(c upstream.Connection, chain directory.Chain, eff policy.Effective) 
 
 // person finds whom the proofs identify. A session whose proofs are worth nothing in the organization
 // identifies nobody there (S2).
-func (j *Judge) person(ctx context.Context, a Asking, s *State) error {
+func (j *Judge) person(ctx context.Context, a Asking, s *State, eff policy.Effective) error {
 	id, session := a.Person, a.Session
 	if session != nil && id != "" && session.Person != id {
 		session = nil // somebody else signs in now
@@ -111,7 +111,7 @@ func (j *Judge) person(ctx context.Context, a Asking, s *State) error {
 	if id == "" {
 		return nil
 	}
-	facts, err := j.facts(ctx, a, session, id)
+	facts, err := j.facts(ctx, a, session, id, eff)
 	if err != nil || facts == nil {
 		return err
 	}
@@ -120,12 +120,12 @@ func (j *Judge) person(ctx context.Context, a Asking, s *State) error {
 		s.Person = nil
 	}
 	if s.Person != nil && (s.Org == nil || s.Route == RouteIdentifier) {
-		s.Choices, err = j.choices(ctx, facts.Person, a.App)
+		s.Choices, err = j.choices(ctx, facts.Person, a.App, s.Proofs)
 	}
 	return err
 }
 
-func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory.PersonID) (*PersonFacts, error) {
+func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory.PersonID, eff policy.Effective) (*PersonFacts, error) {
 	if a.Org == "" {
 		if session == nil {
 			return nil, nil
@@ -144,15 +144,35 @@ func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory
 		return nil, err
 	}
 	facts := &PersonFacts{Person: p, Member: m}
-	if m.Accepts != "" {
-		c, err := j.Connections.ConnectionByID(ctx, m.Accepts)
-		facts.AcceptsActive = err == nil && c.Status == upstream.Active
-	}
-	return facts, nil
+	facts.AcceptsActive, err = j.accepts(ctx, m, eff)
+	return facts, err
 }
 
-// choices are the organizations in which the person may use the app.
-func (j *Judge) choices(ctx context.Context, p directory.Person, app directory.AppID) ([]directory.OrgID, error) {
+// accepts says whether the connection that a guest's membership names may be believed now: it is
+// switched on, its own organization and all above that are active (S14), and it speaks a protocol that
+// the policy of the guest's organization allows.
+func (j *Judge) accepts(ctx context.Context, m directory.Membership, eff policy.Effective) (bool, error) {
+	if m.Accepts == "" {
+		return false, nil
+	}
+	c, err := j.Connections.ConnectionByID(ctx, m.Accepts)
+	if errors.Is(err, upstream.ErrConnectionNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	chain, err := j.Directory.OrgChain(ctx, c.Org)
+	if err != nil {
+		return false, err
+	}
+	return c.Status == upstream.Active && chain.Status() == directory.Active && policy.Protocols.In(eff).Has(string(c.Type)), nil
+}
+
+// choices are the organizations in which the person may use the app, and for which a proof of theirs
+// counts: where none does, nobody has been identified, and what else the person belongs to is nobody's
+// business (S2).
+func (j *Judge) choices(ctx context.Context, p directory.Person, app directory.AppID, proofs []Proof) ([]directory.OrgID, error) {
 	members, err := j.Directory.MembershipsOf(ctx, p.Realm, p.ID)
 	if err != nil {
 		return nil, err
@@ -162,18 +182,18 @@ func (j *Judge) choices(ctx context.Context, p directory.Person, app directory.A
 		if !m.Holds(j.Now()) {
 			continue
 		}
-		chain, err := j.Directory.OrgChain(ctx, m.Org)
-		if errors.Is(err, directory.ErrOrgNotFound) {
+		org, eff, err := j.org(ctx, m.Org, app)
+		if errors.Is(err, ErrOrgUnavailable) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		entitled, err := j.Directory.Entitled(ctx, m.Org, app)
-		if err != nil {
+		s := State{Org: org, Person: &PersonFacts{Person: p, Member: m}}
+		if s.Person.AcceptsActive, err = j.accepts(ctx, m, eff); err != nil {
 			return nil, err
 		}
-		if entitled && chain.Status() == directory.Active {
+		if org.Entitled && org.Chain.Status() == directory.Active && slices.ContainsFunc(proofs, s.counts) {
 			out = append(out, m.Org)
 		}
 	}
