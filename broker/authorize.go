@@ -73,12 +73,15 @@ func (b *Broker) authorize(w http.ResponseWriter, r *http.Request) error {
 // it, keeps it, and lets the browser come again by GET. It neither reads nor sets a cookie.
 func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
+		if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return web.ErrTooLarge.With(large)
+		}
 		return ErrRequest.With(err)
 	}
 	if app, redirect, err := b.caller(r.Context(), r.PostForm); err != nil {
 		return err
 	} else if _, err := b.parse(r.Context(), app, redirect, r.PostForm); err != nil {
-		return b.answerError(w, r, redirect, r.PostForm.Get("state"), err)
+		return b.answerError(w, r, redirect, one(r.PostForm, "state"), err)
 	}
 	return b.keep(w, r, "/authorize", r.PostForm)
 }
@@ -86,7 +89,11 @@ func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
 // keptLife is how long the browser has to follow one redirect.
 const keptLife = 10 * time.Minute
 
+// keep counts what it keeps as it counts what begins a login (S53).
 func (b *Broker) keep(w http.ResponseWriter, r *http.Request, at string, form url.Values) error {
+	if err := b.Limits.AuthorizePerNetwork.Check(r.Context(), b.Counter, web.Network(b.Proxies.Address(r))); err != nil {
+		return err
+	}
 	id := directory.NewSecret()
 	if err := b.Brief.Put(r.Context(), "request/"+id, []byte(form.Encode()), keptLife); err != nil {
 		return err
@@ -140,7 +147,16 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	if !req.Silent || err == nil && d.Done {
 		return err
 	}
-	return b.answerError(w, r, redirect, req.State, silentError(d, err, start.Session != nil))
+	return b.answerError(w, r, redirect, req.State, silentError(d, err, req.meets(start.Session, b.Now())))
+}
+
+// meets says whether the session is of whom the app means, and somebody there proved themselves as
+// recently as the app asks. If not, nobody is signed in as far as this request goes.
+func (req *authRequest) meets(s *flows.Held, now time.Time) bool {
+	if s == nil || req.hint != "" && flows.NormalAddress(req.hint) != flows.NormalAddress(s.Email) {
+		return false
+	}
+	return req.maxAge == nil || slices.ContainsFunc(s.Proofs, func(p flows.Proof) bool { return now.Sub(p.At) <= *req.maxAge })
 }
 
 // silentError is prompt=none's answer when a page would be needed (OpenID Connect Core section 3.1.2.6).

@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -94,9 +95,9 @@ func DefaultLimits() Limits {
 // Routes mounts the provider.
 func (b *Broker) Routes(m *web.Mux) {
 	m.Page("GET /authorize", b.authorize)
-	m.Callback("POST /authorize", b.keepAuthorize)
+	m.Foreign("POST /authorize", b.keepAuthorize)
 	m.Page("GET /logout", b.logout)
-	m.Callback("POST /logout", b.keepLogout)
+	m.Foreign("POST /logout", b.keepLogout)
 	m.Page("POST /logout/confirm", b.logoutConfirmed)
 	m.API("GET /.well-known/openid-configuration", writeProblem, b.discovery)
 	m.API("GET /keys", writeProblem, b.jwks)
@@ -105,7 +106,17 @@ func (b *Broker) Routes(m *web.Mux) {
 	token := b.tokenServer()
 	m.API("POST /token", writeOAuthError, token)
 	m.API("OPTIONS /token", writeOAuthError, b.preflight)
+	m.API("/token", writeOAuthError, only("POST"))
+	m.API("/userinfo", writeOAuthError, only("GET, POST"))
 	m.API("OPTIONS /userinfo", writeOAuthError, b.preflight)
+}
+
+// only answers a program that uses another method (RFC 9110 section 15.5.6).
+func only(methods string) web.Handler {
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Allow", methods)
+		return web.ErrMethod
+	}
 }
 
 func (b *Broker) record(ctx context.Context, org directory.OrgID, who directory.PersonID, act audit.Action, target audit.Ref, detail map[string]string) error {

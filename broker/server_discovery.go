@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/templates"
@@ -68,12 +69,23 @@ func (b *Broker) jwks(w http.ResponseWriter, r *http.Request) error {
 	doc, etag := b.Keys.published()
 	publicDocument(w, keysMaxAge)
 	w.Header().Set("ETag", etag)
-	if r.Header.Get("If-None-Match") == etag {
+	if holds(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	_, err := w.Write(doc)
 	return err
+}
+
+// holds says whether an If-None-Match names the tag; a compressing proxy makes it weak (RFC 9110
+// section 13.1.2).
+func holds(header, etag string) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
 }
 
 func publicDocument(w http.ResponseWriter, cache string) {

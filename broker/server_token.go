@@ -70,27 +70,47 @@ func (b *Broker) checkTokenRequest(r *http.Request) error {
 		}
 		return &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
 	}
-	_, _, basic := r.BasicAuth()
 	switch grant := form.Get("grant_type"); {
 	case grant == "":
 		return &oauthError{"invalid_request", "grant_type is missing", http.StatusBadRequest}
 	case grant != string(oidc.GrantTypeCode):
 		return &oauthError{"unsupported_grant_type", "the only grant_type is authorization_code", http.StatusBadRequest}
-	case !basic && form.Get("client_id") == "":
-		return errInvalidClient
-	case basic && form.Has("client_id") && !sameClient(r, form.Get("client_id")):
-		return errInvalidClient
-	case form.Has("client_assertion"):
-		return errInvalidClient
+	}
+	if err := checkClient(r, form); err != nil {
+		return err
 	}
 	r.Form = form // the library reads Form: give it the body alone
 	return nil
 }
 
-func sameClient(r *http.Request, id string) bool {
-	user, _, _ := r.BasicAuth()
-	name, err := url.QueryUnescape(user)
-	return err == nil && name == id
+// checkClient refuses whoever does not prove themselves in exactly one way that exists here (RFC 6749
+// section 2.3): the library takes a secret from the body whatever the header says, and the other way
+// round.
+func checkClient(r *http.Request, form url.Values) error {
+	if form.Has("client_assertion") {
+		return errInvalidClient
+	}
+	if len(r.Header.Values("Authorization")) == 0 {
+		if form.Get("client_id") == "" {
+			return errInvalidClient
+		}
+		return nil
+	}
+	user, secret, ok := r.BasicAuth()
+	if !ok || len(r.Header.Values("Authorization")) > 1 {
+		return errInvalidClient
+	}
+	if form.Has("client_secret") {
+		return &oauthError{"invalid_request", "the client proves itself in more than one way", http.StatusBadRequest}
+	}
+	id, err := url.QueryUnescape(user)
+	if err != nil || form.Has("client_id") && form.Get("client_id") != id {
+		return errInvalidClient
+	}
+	if _, err := url.QueryUnescape(secret); err != nil {
+		return errInvalidClient
+	}
+	return nil
 }
 
 // challenged adds what RFC 6749 section 5.2 wants with a 401 and the library leaves out.

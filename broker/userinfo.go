@@ -54,7 +54,7 @@ func bearer(r *http.Request) (string, error) {
 		inBody = form.Get("access_token")
 	}
 	switch {
-	case inHeader && inBody != "":
+	case len(r.Header.Values("Authorization")) > 1, inHeader && (inBody != "" || r.URL.Query().Has("access_token")):
 		return "", &oauthError{"invalid_request", "the token comes twice", http.StatusBadRequest}
 	case inHeader:
 		return strings.TrimSpace(token), nil

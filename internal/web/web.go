@@ -63,8 +63,14 @@ func (m *Mux) Page(pattern string, h Handler) {
 	}))
 }
 
-// Callback mounts a page that other sites may post to: identity providers and apps. It has no cookie
-// to trust when they do.
+// Foreign mounts a page that apps may post a form to from their own sites. It has no cookie to trust
+// when they do.
+func (m *Mux) Foreign(pattern string, h Handler) {
+	m.mux.Handle(pattern, m.guard(MaxForm, m.ErrorPage, h))
+}
+
+// Callback mounts a page that identity providers post their answers to, which are large. It has no
+// cookie to trust when they do.
 func (m *Mux) Callback(pattern string, h Handler) {
 	m.mux.Handle(pattern, m.guard(MaxCallback, m.ErrorPage, h))
 }
