@@ -47,7 +47,7 @@ var metadata = prefixes(
 // refuse says why an address may not be dialled, or "".
 func (g *Guard) refuse(a netip.Addr, port string) string {
 	switch {
-	case !a.IsValid() || a.Zone() != "" || a.Is4In6() || within(metadata, a):
+	case !a.IsValid() || a.Zone() != "" || within(metadata, a):
 		return never
 	case g.isOwn(a, port):
 		return ours

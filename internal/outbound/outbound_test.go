@@ -123,6 +123,14 @@ func TestPublicAddressesAreCalled(t *testing.T) {
 	}
 }
 
+// Resolvers may write IPv4 as IPv6; what is dialled is what was meant.
+func TestAMappedAnswerIsDialledAsWhatItIs(t *testing.T) {
+	w := newWorld(t, ok, []string{"::ffff:93.184.216.34"})
+	if err := fetch(w.Client(nil), "https://example.com/"); err != nil || w.dialed[0] != "93.184.216.34:443" {
+		t.Fatalf("%v, dialled %v", err, w.dialed)
+	}
+}
+
 // Numbers in the forms that only some resolvers read as addresses: the system's answer is judged.
 func TestS23NumbersInDisguiseAreJudgedByWhereTheyLead(t *testing.T) {
 	for _, host := range []string{"2130706433", "0x7f.0.0.1", "0177.0.0.1", "127.1", "localhost", "0"} {
@@ -199,7 +207,7 @@ func TestS23AnOpenedNameMayBePrivateAndNoMore(t *testing.T) {
 	for addr, want := range map[string]error{
 		"10.0.0.5": nil, "127.0.0.1": nil, "fd12::1": nil, "93.184.216.34": nil,
 		"169.254.169.254": ErrRefused, "fd00:ec2::254": ErrRefused, "100.100.100.200": ErrRefused,
-		"0.0.0.0": ErrRefused, "224.0.0.1": ErrRefused,
+		"0.0.0.0": ErrRefused, "224.0.0.1": ErrRefused, "fe80::1": ErrRefused, "fe80::1%lo": ErrRefused, "::ffff:169.254.169.254": ErrRefused,
 	} {
 		w := newWorld(t, ok, []string{addr})
 		err := fetch(w.Client([]string{"example.com:443"}), "https://example.com/")

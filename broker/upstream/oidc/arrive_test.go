@@ -395,7 +395,6 @@ func TestTheTokenEndpointsRefusals(t *testing.T) {
 		"an id_token of numbers":   {200, `{"access_token":"x","id_token":7}`, ErrTokenEndpoint},
 		"an error with status 200": {200, `{"error":"invalid_grant","access_token":"x","id_token":"x"}`, ErrTokenEndpoint},
 		"a redirect":               {302, ``, ErrTokenEndpoint},
-		"larger than we read":      {200, `{"access_token":"` + strings.Repeat("x", 600<<10) + `"}`, ErrTokenEndpoint},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, nil)
@@ -422,6 +421,39 @@ func TestTheTokenEndpointsRefusals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestATokenAnswerLargerThanWeReadIsRefused(t *testing.T) {
+	d := newDesk(t, nil)
+	d.answer = func(v map[string]any) { v["padding"] = strings.Repeat("x", maxAnswer) }
+	if _, _, err := d.login(t, attempt(), nil); !errors.Is(err, ErrTokenEndpoint) || !errors.Is(err, outbound.ErrTooLarge) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestWhatIsNoTextNeverReachesTheProvider(t *testing.T) {
+	d := newDesk(t, nil)
+	for _, bad := range []string{"\x00", "\xff", strings.Repeat("x", maxParameter)} {
+		for _, name := range []string{"code", "session_state"} {
+			_, _, err := d.login(t, attempt(), func(v url.Values) { v.Set(name, v.Get(name)+bad) })
+			if !errors.Is(err, upstream.ErrMalformed) || d.hit("/token") != 0 {
+				t.Errorf("%s with %.4q: %v after %d calls", name, bad, err, d.hit("/token"))
+			}
+		}
+	}
+	_, _, err := d.login(t, attempt(), func(v url.Values) { v["session_state"] = []string{"a", "b"} })
+	if !errors.Is(err, upstream.ErrMalformed) || d.hit("/token") != 0 {
+		t.Errorf("repeated: %v", err)
+	}
+}
+
+func TestAClientThatIsNotGuardedIsRefused(t *testing.T) {
+	p := newIDP(t)
+	for _, c := range []*http.Client{nil, {}} {
+		if _, err := Protocol().Open(p.connection(t, "con_1", nil), upstream.Env{Client: c}); !errors.Is(err, upstream.ErrConfig) {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 
@@ -632,6 +664,14 @@ func TestS55TheGateClaimIsReadFromTheSignedTokenAlone(t *testing.T) {
 	d := newDesk(t, func(_ *upstream.Connection, c *Config) { c.UserInfo, c.Tenant, c.SubjectClaim = true, tenant, "oid" })
 	d.claims = with("tid", tenant)
 	d.info = func() map[string]any { return map[string]any{"sub": "alice", "oid": "o-1", "tid": tenant} }
+	if _, _, err := d.login(t, attempt(), nil); !errors.Is(err, ErrSubject) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestS4TheSubjectIsReadFromTheSignedTokenAlone(t *testing.T) {
+	d := newDesk(t, func(_ *upstream.Connection, c *Config) { c.UserInfo, c.SubjectClaim = true, "employee" })
+	d.info = func() map[string]any { return map[string]any{"sub": "alice", "employee": "7"} }
 	if _, _, err := d.login(t, attempt(), nil); !errors.Is(err, ErrSubject) {
 		t.Fatalf("got %v", err)
 	}

@@ -343,7 +343,8 @@ func TestKeysAreChosenByIDKindAndAlgorithm(t *testing.T) {
 	nameless.KeyID = ""
 	key, _ := rsa.GenerateKey(rand.Reader, 2048)
 	rsaKey.Key = &key.PublicKey
-	body, _ := jsonOf(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{named, nameless, rsaKey}})
+	bound := jose.JSONWebKey{KeyID: "b", Key: &key.PublicKey, Algorithm: "RS256"}
+	body, _ := jsonOf(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{named, nameless, rsaKey, bound}})
 	ks, err := parseKeys(body)
 	if err != nil {
 		t.Fatal(err)
@@ -353,7 +354,7 @@ func TestKeysAreChosenByIDKindAndAlgorithm(t *testing.T) {
 		want    int
 	}{
 		{named.KeyID, "ES256", 1}, {"unknown", "ES256", 1}, {"", "ES256", 2}, {"r", "RS256", 1}, {"r", "PS512", 1},
-		{"r", "ES256", 1}, {named.KeyID, "RS256", 0}, {named.KeyID, "ES384", 0}, {"r", "HS256", 0}, {"r", "none", 0}, {"", "EdDSA", 0},
+		{"b", "RS256", 1}, {"b", "PS256", 0}, {"r", "ES256", 1}, {named.KeyID, "RS256", 0}, {named.KeyID, "ES384", 0}, {"r", "HS256", 0}, {"r", "none", 0}, {"", "EdDSA", 0},
 	} {
 		if got := ks.fitting(test.id, test.alg); len(got) != test.want {
 			t.Errorf("%q %s: %d keys, want %d", test.id, test.alg, len(got), test.want)

@@ -53,9 +53,10 @@ func parseKeys(body []byte) (keySet, error) {
 	return ks, nil
 }
 
-// usable: public, for signatures, and strong enough. A symmetric key in a public set is everybody's.
+// usable: for signatures, public, and strong enough. A symmetric or private key in a public set is
+// everybody's; it is of another type than those below.
 func usable(k jose.JSONWebKey) bool {
-	if !k.IsPublic() || k.Use != "" && k.Use != "sig" {
+	if k.Use != "" && k.Use != "sig" {
 		return false
 	}
 	switch key := k.Key.(type) {
