@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,9 @@ func (link) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	c, err := t.Engine.Judge.Connections.ConnectionByID(ctx, a.Connection)
 	if err != nil {
 		return Reply{}, err
+	}
+	if !slices.ContainsFunc(t.State.Org.Usable, func(u ConnectionFacts) bool { return u.ID == c.ID }) {
+		return Reply{}, t.failure(upstream.ErrDisabled.Because("switched off, or allowed no more, since it was asked"), c, nil)
 	}
 	who := linking{engine: t.Engine, connection: c, assertion: a.Assertion, login: l, now: t.State.Now}
 	person, err := who.person(ctx)
