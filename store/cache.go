@@ -159,8 +159,8 @@ const (
 )
 
 const (
-	cacheLimit  = 8192 // of each cache: 100,000 organizations must not live in memory
-	maxCacheKey = 320  // a realm's id and a domain of 253 characters, and some
+	cacheLimit  = 16384 // of each cache: 100,000 organizations must not live in memory
+	maxCacheKey = 320   // a realm's id and a domain of 253 characters, and some
 )
 
 // caches is everything that is answered from memory, and how far it follows the change log.

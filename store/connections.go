@@ -11,7 +11,7 @@ import (
 var _ upstream.Connections = (*Store)(nil)
 
 const (
-	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, private, skew, version"
+	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, version"
 	selectConnection  = "SELECT " + connectionColumns + " FROM connections "
 )
 
@@ -19,7 +19,7 @@ const (
 func (r *row) connection() (c upstream.Connection, private string) {
 	c = upstream.Connection{ID: directory.ConnectionID(r.text()), Org: directory.OrgID(r.text()), Realm: directory.RealmID(r.text()),
 		Type: upstream.Type(r.text()), Name: r.text(), Status: upstream.Status(r.text()), Issuer: r.text(),
-		Config: json.RawMessage(r.text()), Secret: r.bytes(), Offered: r.bool(), JIT: upstream.JIT(r.text()), Authoritative: r.bool()}
+		Config: json.RawMessage(r.text()), Secret: r.bytes(), Offered: r.bool(), JIT: upstream.JIT(r.text()), Authoritative: r.bool(), Guests: r.bool()}
 	private = r.text()
 	c.Skew, c.Version = r.duration(), r.int()
 	return c, private
@@ -116,8 +116,8 @@ func (s *Store) CreateConnection(ctx context.Context, org directory.OrgID, c ups
 		if err != nil {
 			return err
 		}
-		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, private, c.Skew, 1)
+		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, 1)
 		if err != nil {
 			return err
 		}
@@ -186,8 +186,8 @@ func (s *Store) saveConnection(ctx context.Context, t *tx, was, c upstream.Conne
 		return err
 	}
 	n, err := t.exec(`UPDATE connections SET type = $1, name = $2, status = $3, issuer = $4, config = $5, secret = $6, offered = $7,
-		jit = $8, authoritative = $9, private = $10, skew = $11, version = version + 1 WHERE id = $12 AND version = $13`,
-		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, private, c.Skew, c.ID, was.Version)
+		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, version = version + 1 WHERE id = $13 AND version = $14`,
+		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, c.ID, was.Version)
 	if err != nil {
 		return err
 	}

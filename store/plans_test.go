@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,8 +27,8 @@ func TestNoStatementScansATableThatGrows(t *testing.T) {
 	})
 	seen := map[string]bool{}
 	for _, s := range stores {
-		must(t, s.write(context.WithoutCancel(t.Context()), func(_ context.Context, tx *tx) error { _, err := tx.exec("ANALYZE"); return err }))
 		s.main.close()
+		grown(t, s.main.conn)
 		s.main.conn.stmtsInto(seen)
 		s.stop()
 		s.idle.Wait()
@@ -55,9 +54,18 @@ func TestNoStatementScansATableThatGrows(t *testing.T) {
 	}
 }
 
+// grown makes the planner believe that every table holds a million rows.
+func grown(t *testing.T, c *conn) {
+	t.Helper()
+	must(t, c.script("ANALYZE", "DELETE FROM sqlite_stat4",
+		"UPDATE sqlite_stat1 SET stat = '1000000' || substr(stat, instr(stat || ' ', ' '))", "ANALYZE sqlite_schema"))
+}
+
 func (c *conn) stmtsInto(seen map[string]bool) {
 	for q := range c.stmts {
-		if word, _, _ := strings.Cut(q, " "); word == "SELECT" || word == "UPDATE" || word == "DELETE" || word == "INSERT" {
+		if word, _, _ := strings.Cut(q, " "); strings.Contains(q, "sqlite_stat") {
+			continue
+		} else if word == "SELECT" || word == "UPDATE" || word == "DELETE" || word == "INSERT" {
 			seen[q] = true
 		}
 	}

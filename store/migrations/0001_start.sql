@@ -123,6 +123,7 @@ CREATE TABLE connections (
   offered       {bool}  NOT NULL,
   jit           {key}   NOT NULL,
   authoritative {bool}  NOT NULL,
+  guests        {bool}  NOT NULL,
   private       {doc}   NOT NULL,
   skew          {int}   NOT NULL,
   version       {int}   NOT NULL

@@ -22,6 +22,7 @@ func connections(t *testing.T, w *World) {
 	c, err := w.ConnectionByID(w.ctx, v.Connection.ID)
 	ok(t, err)
 	same(t, c, v.Connection)
+	whole(t, c)
 	offered := v.Connection
 	offered.ID, offered.Offered = directory.NewConnectionID(w.clock.Now()), true
 	ok(t, w.CreateConnection(w.ctx, w.parent.ID, offered))
@@ -58,6 +59,8 @@ func apps(t *testing.T, w *World) {
 	a, err := w.AppByClientID(w.ctx, "acme-app")
 	ok(t, err)
 	same(t, a, w.acme.App)
+	whole(t, a)
+	whole(t, a.Secrets[0])
 	_, err = w.AppByClientID(w.ctx, "nobody")
 	is(t, err, broker.ErrAppNotFound)
 	_, err = w.AppByClientID(w.ctx, "a\x00b")
@@ -84,6 +87,8 @@ func sessions(t *testing.T, w *World) {
 	s, err = w.Session(w.ctx, v.Org.ID, v.Session.ID)
 	ok(t, err)
 	same(t, s, v.Session)
+	whole(t, s, "Ended")
+	whole(t, s.Orgs[0])
 	_, err = w.SessionByToken(w.ctx, hash("guess"))
 	is(t, err, broker.ErrSessionNotFound)
 	ok(t, w.UpdateSession(w.ctx, v.Org.ID, s.ID, func(s *broker.Session) error {
@@ -105,6 +110,7 @@ func sessions(t *testing.T, w *World) {
 	list, err := w.AppsOf(w.ctx, v.Org.ID, s.ID)
 	ok(t, err)
 	same(t, list, []broker.AppMark{first})
+	whole(t, list[0])
 }
 
 func tokens(t *testing.T, w *World) {
@@ -112,6 +118,7 @@ func tokens(t *testing.T, w *World) {
 	g, err := w.TokenByCode(w.ctx, v.Grant.CodeHash)
 	ok(t, err)
 	same(t, g, v.Grant)
+	whole(t, g, "RevokedAt", "Reason")
 
 	// No code redeems twice: of sixteen at once, one.
 	var won atomic.Int32
@@ -147,7 +154,7 @@ func tokens(t *testing.T, w *World) {
 
 func keys(t *testing.T, w *World) {
 	now := w.clock.Now()
-	k := broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte("private part"), CreatedAt: now, ActiveAt: now}
+	k := broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte("private part"), CreatedAt: now, ActiveAt: now, ExpiresAt: now.Add(time.Hour)}
 	list, err := w.Keys(w.ctx, "oidc")
 	ok(t, err)
 	same(t, len(list), 0)
@@ -161,6 +168,7 @@ func keys(t *testing.T, w *World) {
 	list, err = w.Keys(w.ctx, "oidc")
 	ok(t, err)
 	same(t, list, []broker.Key{k, rsa})
+	whole(t, list[0], "RetireAt")
 }
 
 func documents(t *testing.T, w *World) {

@@ -11,6 +11,7 @@ func realms(t *testing.T, w *World) {
 	got, err := w.Realm(w.ctx, w.acme.Realm.ID)
 	ok(t, err)
 	same(t, got, w.acme.Realm)
+	whole(t, got)
 	got, err = w.RealmByHandle(w.ctx, "bravo")
 	ok(t, err)
 	same(t, got, w.emea.Realm)
@@ -28,6 +29,7 @@ func organizations(t *testing.T, w *World) {
 	ok(t, err)
 	same(t, len(chain), 2)
 	same(t, chain[0].ID, w.parent.ID)
+	whole(t, chain[1])
 	same(t, chain[1].Top, w.parent.ID)
 	same(t, chain[1].Path[:5], chain[0].Path)
 	same(t, chain[1].Realm, w.acme.Realm.ID)
@@ -86,8 +88,9 @@ func domains(t *testing.T, w *World) {
 	realm, now := w.acme.Realm.ID, w.clock.Now()
 	d, found, err := w.OrgOfDomain(w.ctx, realm, "acme.example")
 	ok(t, err)
-	same(t, d, directory.Domain{Name: "acme.example", Realm: realm, Org: w.acme.Org.ID, Connection: w.acme.Connection.ID, VerifiedAt: now, VerifiedBy: "operator"})
+	same(t, d, directory.Domain{Name: "acme.example", Realm: realm, Org: w.acme.Org.ID, Connection: w.acme.Connection.ID, VerifiedAt: now, VerifiedBy: "operator", Doubtful: true})
 	same(t, found, true)
+	whole(t, d)
 	holder := func(realm directory.RealmID, name string) directory.OrgID {
 		d, _, err := w.OrgOfDomain(w.ctx, realm, name)
 		ok(t, err)
@@ -116,9 +119,11 @@ func people(t *testing.T, w *World) {
 	p, m, err := w.Person(w.ctx, w.acme.Org.ID, w.acme.Person.ID)
 	ok(t, err)
 	same(t, p, w.acme.Person)
+	whole(t, p)
 	same(t, m, directory.Membership{Org: w.acme.Org.ID, Person: p.ID, Kind: "member", Status: directory.Active, Source: "jit"})
 	ids, err := w.IdentifiersOf(w.ctx, w.acme.Org.ID, p.ID)
 	ok(t, err)
+	whole(t, ids[0])
 	same(t, ids, []directory.Identifier{{Kind: "email", Value: "ana@acme.example", VerifiedAt: w.clock.Now()}})
 	ok(t, w.UpdatePerson(w.ctx, w.acme.Org.ID, p.ID, func(p *directory.Person) error {
 		p.Status, p.SessionsAfter = directory.Suspended, w.clock.Now()
@@ -169,6 +174,7 @@ func memberships(t *testing.T, w *World) {
 	got, m, err := w.Person(w.ctx, w.mex.Org.ID, p.ID)
 	ok(t, err)
 	same(t, m, guest)
+	whole(t, m)
 	same(t, got.Version, int64(2)) // S15: what was decided before is decided again
 	is(t, w.PutMembership(w.ctx, w.emea.Org.ID, guest), directory.ErrPersonNotFound)
 	list, err := w.MembershipsOf(w.ctx, w.acme.Realm.ID, p.ID)
@@ -194,7 +200,7 @@ func identities(t *testing.T, w *World) {
 		func(k *directory.IdentityKey) { k.Issuer += "/" },
 		func(k *directory.IdentityKey) { k.Subject = "SUB-1" },
 		func(k *directory.IdentityKey) { k.Subject = "sub-1 " },
-		func(k *directory.IdentityKey) { k.Qualifiers = "q" },
+		func(k *directory.IdentityKey) { k.Qualifiers = "q-2" },
 	} {
 		key := v.Key
 		change(&key)
@@ -207,6 +213,8 @@ func identities(t *testing.T, w *World) {
 	ok(t, w.TouchIdentity(w.ctx, v.Org.ID, v.Key, now.Add(time.Hour)))
 	list, err := w.IdentitiesOf(w.ctx, v.Realm.ID, v.Person.ID)
 	ok(t, err)
+	whole(t, list[0])
+	whole(t, list[0].Key)
 	same(t, list, []directory.Identity{{Key: v.Key, Org: v.Org.ID, Person: v.Person.ID, CreatedAt: now, LastLogin: now.Add(time.Hour)}})
 }
 

@@ -138,7 +138,7 @@ func (w *World) realm(t *testing.T, handle string, scope directory.IdentScope) d
 
 func (w *World) org(t *testing.T, o directory.Org) directory.Org {
 	t.Helper()
-	o.ID, o.Name, o.Status = directory.NewOrgID(w.clock.Now()), o.Handle, directory.Active
+	o.ID, o.Name, o.Status, o.Contact = directory.NewOrgID(w.clock.Now()), o.Handle, directory.Active, "help@"+o.Handle+".example"
 	ok(t, w.CreateOrg(w.ctx, o))
 	chain, err := w.OrgChain(w.ctx, o.ID)
 	ok(t, err)
@@ -152,16 +152,17 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	v := Tenant{Realm: realm, Org: w.org(t, directory.Org{Realm: realm.ID, Parent: parent, Handle: handle})}
 	v.Connection = upstream.Connection{ID: directory.NewConnectionID(now), Org: v.Org.ID, Realm: realm.ID, Type: "oidc", Name: handle,
 		Status: upstream.Active, Issuer: "https://" + handle + ".example", Config: []byte(`{"a":1}`), Secret: []byte(`{"secret":"` + handle + `"}`),
-		JIT: upstream.JITCreate, Private: []string{"127.0.0.1:1"}, Skew: time.Minute, Version: 1}
+		JIT: upstream.JITCreate, Offered: true, Authoritative: true, Guests: true, Private: []string{"127.0.0.1:1"}, Skew: time.Minute, Version: 1}
 	ok(t, w.CreateConnection(w.ctx, v.Org.ID, v.Connection))
 	v.App = broker.App{ID: directory.NewAppID(now), Realm: realm.ID, ClientID: handle + "-app", Name: handle, Status: directory.Active,
-		Method: broker.SecretBasic, RedirectURIs: []string{"https://" + handle + ".example/cb"}, IDTokenAlg: "ES256",
-		Secrets: []broker.Secret{{Hash: [32]byte{1}, CreatedAt: now}}, Version: 1}
+		Method: broker.SecretBasic, Native: true, RedirectURIs: []string{"https://" + handle + ".example/cb"},
+		PostLogoutURIs: []string{"https://" + handle + ".example/out"}, Home: "https://" + handle + ".example/", IDTokenAlg: "ES256", PKCEExempt: true,
+		AnyEmail: true, Secrets: []broker.Secret{{Hash: [32]byte{1}, CreatedAt: now, Until: now.Add(time.Hour)}}, Version: 1}
 	ok(t, w.CreateApp(w.ctx, v.App))
 	ok(t, w.PutEntitlement(w.ctx, v.Org.ID, directory.Entitlement{App: v.App.ID}))
-	ok(t, w.PutDomain(w.ctx, v.Org.ID, directory.Domain{Name: handle + ".example", VerifiedAt: now, VerifiedBy: "operator", Connection: v.Connection.ID}))
+	ok(t, w.PutDomain(w.ctx, v.Org.ID, directory.Domain{Name: handle + ".example", VerifiedAt: now, VerifiedBy: "operator", Doubtful: true, Connection: v.Connection.ID}))
 	v.Person = w.person(t, v.Org, "ana@"+handle+".example")
-	v.Key = directory.IdentityKey{Connection: v.Connection.ID, Issuer: v.Connection.Issuer, Subject: "sub-1"}
+	v.Key = directory.IdentityKey{Connection: v.Connection.ID, Issuer: v.Connection.Issuer, Subject: "sub-1", Qualifiers: "q-1"}
 	ok(t, w.LinkIdentity(w.ctx, v.Org.ID, directory.Identity{Key: v.Key, Person: v.Person.ID, CreatedAt: now, LastLogin: now}))
 	v.Session = w.session(t, v)
 	v.Grant = broker.TokenGrant{ID: directory.NewGrantID(now), Org: v.Org.ID, Realm: realm.ID, App: v.App.ID, Person: v.Person.ID, Session: v.Session.ID,
