@@ -135,4 +135,3 @@ func (e *errorPages) details(f *flows.Failure, what *fault.Error) []templates.De
 	}
 	return out
 }
-

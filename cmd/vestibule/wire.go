@@ -160,5 +160,3 @@ func (h *house) server(log *slog.Logger) *http.Server {
 }
 
 func (h *house) close() { h.store.Close() }
-
-
