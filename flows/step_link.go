@@ -67,7 +67,8 @@ type linking struct {
 // address is what an assertion's e-mail address is worth to its connection's organization.
 type address struct {
 	norm     string
-	verified bool      // the domain is the organization's own, proved and not doubtful
+	own      bool      // the domain is the organization's own
+	verified bool      // and proved, and the proof is not doubtful (S10)
 	since    time.Time // when the domain was verified
 	foreign  bool      // another organization of the realm has verified the domain
 	vouched  bool      // verified, and the provider vouches for the address: it may identify (S8)
@@ -90,20 +91,24 @@ func (k linking) person(ctx context.Context) (directory.PersonID, error) {
 	case !errors.Is(err, directory.ErrPersonNotFound):
 		return "", err
 	}
-	// Nobody becomes a member of a descendant by arriving: an account is made at home or not at all.
-	if k.login.Org != k.connection.Org || k.connection.JIT != upstream.JITCreate || mail.foreign {
+	// Nobody becomes a member of a descendant by arriving: an account is made at home or not at all. A
+	// doubtful domain goes on signing in whom it knows, and makes and links nobody (S10).
+	if k.login.Org != k.connection.Org || k.connection.JIT != upstream.JITCreate || mail.own && !mail.verified {
 		return "", ErrNotMember
 	}
 	return k.join(ctx, mail)
 }
 
 // admissible refuses addresses that the connection may not assert: an organization's provider speaks
-// for the organization's own domains, and for others only where guests are allowed.
+// for the organization's own domains, for others only where guests are allowed, and never for a domain
+// of another organization.
 func (k linking) admissible(mail address) error {
-	if mail.verified || k.connection.Guests {
+	switch {
+	case mail.foreign:
+		return ErrEmailDomain.Because("another organization has verified the domain")
+	case mail.own || k.connection.Guests:
 		return nil
-	}
-	if mail.norm == "" {
+	case mail.norm == "":
 		return ErrEmailMissing
 	}
 	return ErrEmailDomain
@@ -123,7 +128,7 @@ func (k linking) address(ctx context.Context) (address, error) {
 		a.foreign = true
 		return a, nil
 	}
-	a.verified, a.since = d.Vouches(), d.VerifiedAt
+	a.own, a.verified, a.since = true, d.Vouches(), d.VerifiedAt
 	a.vouched = a.verified && k.assertion.EmailVouched
 	return a, nil
 }
@@ -175,6 +180,9 @@ func (k linking) match(ctx context.Context, mail address) (found directory.Perso
 	if errors.Is(err, directory.ErrPersonNotFound) {
 		return "", true, nil
 	}
+	if err == nil {
+		err = k.standing(ctx, p)
+	}
 	if err != nil {
 		return "", false, err
 	}
@@ -185,10 +193,27 @@ func (k linking) match(ctx context.Context, mail address) (found directory.Perso
 	return p.ID, false, nil
 }
 
-// safe says whether an account may be linked without proving it: it is at home here, its address was
-// verified as this one is, and nothing on it comes from another organization or from before that.
+// standing refuses whoever was suspended here: a new account beside the old one would undo it.
+func (k linking) standing(ctx context.Context, p directory.Person) error {
+	if p.Home != k.connection.Org {
+		return nil
+	}
+	_, m, err := k.engine.Judge.Directory.Person(ctx, p.Home, p.ID)
+	if errors.Is(err, directory.ErrPersonNotFound) {
+		return nil
+	}
+	if err == nil && (p.Status != directory.Active || m.Status != directory.Active) {
+		return ErrSuspended
+	}
+	return err
+}
+
+// safe says whether an account may be linked without proving it: it is at home here, the address is still
+// its own and was verified as this one is, and nothing on it comes from another organization or from
+// before that. Nor does this provider know it under another subject: then the address was somebody
+// else's before.
 func (k linking) safe(ctx context.Context, p directory.Person, mail address) (bool, error) {
-	if p.Home != k.connection.Org || p.Status != directory.Active {
+	if p.Home != k.connection.Org || p.EmailSince.IsZero() || NormalAddress(p.Email) != mail.norm {
 		return false, nil
 	}
 	dir := k.engine.Judge.Directory
@@ -210,7 +235,7 @@ func (k linking) safe(ctx context.Context, p directory.Person, mail address) (bo
 		return false, err
 	}
 	for _, i := range identities {
-		if i.Org != k.connection.Org || i.CreatedAt.Before(since) {
+		if i.Org != k.connection.Org || i.Key.Connection == k.connection.ID || i.CreatedAt.Before(since) {
 			return false, nil
 		}
 	}
