@@ -93,6 +93,21 @@ func TestWhileFindingOutOneArrivalCalls(t *testing.T) {
 	})
 }
 
+func TestCallsUnderWayWhenTheCircuitOpensDoNotLengthenIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFence(Fence{}, time.Now)
+		for range 8 * fenceFailures {
+			go f.arrive(t.Context(), func(context.Context) error { time.Sleep(time.Second); return ErrUnreachable })
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		time.Sleep(fencePause)
+		if !called(t, f, true) {
+			t.Error("one outage counted many times")
+		}
+	})
+}
+
 func TestRubbishNeitherOpensNorClosesTheCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFence(Fence{}, time.Now)

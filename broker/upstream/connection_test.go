@@ -95,7 +95,7 @@ func office() (*Service, *memory) {
 		}
 		return c, nil
 	}
-	return &Service{Connections: m, Tx: m, Audit: m, Now: time.Now, Protocols: Protocols{"p": {Check: check, Pins: pins}, "q": {Check: check}}}, m
+	return &Service{Connections: m, Tx: m, Audit: m, Now: time.Now, Protocols: Protocols{"p": {Check: check, Pins: pins}, "q": {Check: check, Pins: pins}}}, m
 }
 
 func draft() Connection {

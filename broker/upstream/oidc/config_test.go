@@ -68,6 +68,17 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestSomethingBehindTheSettingsIsRefused(t *testing.T) {
+	c := settings(goodIssuer, Config{ClientID: "c"})
+	for _, more := range []string{`{}`, `x`, `,`} {
+		bad := c
+		bad.Config = json.RawMessage(string(c.Config) + more)
+		if _, err := Check(bad); !errors.Is(err, upstream.ErrConfig) {
+			t.Errorf("%s: %v", more, err)
+		}
+	}
+}
+
 func TestS4TheSubjectIsNeverAClaimThatChanges(t *testing.T) {
 	for _, claim := range mutable {
 		if _, err := Check(settings(goodIssuer, Config{ClientID: "c", SubjectClaim: claim})); !errors.Is(err, upstream.ErrConfig) {
