@@ -14,12 +14,6 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 )
 
-// What the record says of connections.
-const (
-	ActionCreated audit.Action = "connection.created"
-	ActionChanged audit.Action = "connection.changed"
-)
-
 const (
 	maxName    = 100
 	maxPrivate = 16
@@ -53,7 +47,7 @@ func (s *Service) Create(ctx context.Context, actor directory.Actor, org directo
 	if err != nil {
 		return Connection{}, err
 	}
-	entry := s.entry(actor, c, ActionCreated, map[string]string{"type": string(c.Type)})
+	entry := s.entry(actor, c, audit.ConnectionCreated, map[string]string{"type": string(c.Type)})
 	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := s.CreateConnection(ctx, org, c); err != nil {
 			return err
@@ -69,14 +63,14 @@ func (s *Service) Update(ctx context.Context, actor directory.Actor, org directo
 	if err := directory.Allow(actor, org, directory.ManageSignIn); err != nil {
 		return err
 	}
-	entry := s.entry(actor, Connection{ID: id, Org: org}, ActionChanged, nil)
+	entry := s.entry(actor, Connection{ID: id, Org: org}, audit.ConnectionChanged, nil)
 	return s.Tx.InTx(ctx, func(ctx context.Context) error {
 		err := s.UpdateConnection(ctx, org, id, func(c *Connection) error {
 			before := *c
 			if err := s.apply(actor, c, change); err != nil {
 				return err
 			}
-			entry.Detail = map[string]string{"fields": strings.Join(changed(before, *c), " ")}
+			entry.Detail = map[string]string{"fields": strings.Join(changed(before, *c), ", ")}
 			return nil
 		})
 		if err != nil {

@@ -108,7 +108,7 @@ func TestAConnectionIsCreatedWithItsEntry(t *testing.T) {
 	if err != nil || !directory.ValidID("con_", string(c.ID)) || c.Status != Draft || m.connections[c.ID].Org != "org_1" {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if len(m.entries) != 1 || m.entries[0].Action != ActionCreated || m.entries[0].Target.ID != string(c.ID) || m.entries[0].Org != "org_1" {
+	if len(m.entries) != 1 || m.entries[0].Action != audit.ConnectionCreated || m.entries[0].Target.ID != string(c.ID) || m.entries[0].Org != "org_1" {
 		t.Errorf("%+v", m.entries)
 	}
 }
@@ -189,7 +189,7 @@ func TestTheRecordNamesFieldsAndNoValues(t *testing.T) {
 		return nil
 	})
 	text, _ := json.Marshal(m.entries)
-	if err != nil || m.entries[1].Detail["fields"] != "name secret" || strings.Contains(string(text), "hunter2") {
+	if err != nil || m.entries[1].Detail["fields"] != "name, secret" || strings.Contains(string(text), "hunter2") {
 		t.Errorf("%s, %v", text, err)
 	}
 }
