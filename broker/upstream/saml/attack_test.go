@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -215,6 +216,8 @@ func TestRefusedDocuments(t *testing.T) {
 		"external entity":          `<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]>` + insert("<x>&a;</x>"),
 		"undefined entity":         insert("<x>&a;</x>"),
 		"processing instruction":   insert(`<?php hello?>`),
+		"another root after":       good + "<x/>",
+		"instruction first":        "<?php hello?>" + good,
 		"second declaration":       `<?xml version="1.0"?><?xml version="1.0"?>` + good,
 		"UTF-16 declared":          `<?xml version="1.0" encoding="UTF-16"?>` + good,
 		"ISO-8859-1 declared":      `<?xml version="1.0" encoding="ISO-8859-1"?>` + good,
@@ -240,6 +243,8 @@ func TestRefusedDocuments(t *testing.T) {
 		"leading colon":            insert(`<:c/>`),
 		"trailing colon":           insert(`<samlp:/>`),
 		"attribute of two colons":  insert(`<x a:b:c="1"/>`),
+		"attribute, leading colon": insert(`<x :y="1"/>`),
+		"attribute, ending colon":  insert(`<x samlp:="1"/>`),
 		"crossed tags":             insert(`<x><y></x></y>`),
 		"other prefix closes":      strings.Replace(good, "</samlp:Response>", "</saml:Response>", 1),
 		"unquoted attribute":       insert(`<x y=1/>`),
@@ -253,6 +258,8 @@ func TestRefusedDocuments(t *testing.T) {
 		"huge":                     insert("<x>" + strings.Repeat("A", maxBytes) + "</x>"),
 		"many certificates":        insert(strings.Repeat(`<X509Certificate xmlns="`+nsDsig+`"/>`, 9)),
 		"a signature elsewhere":    insert(`<x><Signature xmlns="` + nsDsig + `"/></x>`),
+		"root of another name":     strings.ReplaceAll(good, "samlp:Response", "samlp:LogoutResponse"),
+		"root without ID":          regexp.MustCompile(`^(<samlp:Response[^>]*?) ID="[^"]*"`).ReplaceAllString(good, "$1"),
 		"another root":             `<samlp:LogoutResponse xmlns:samlp="` + nsProtocol + `"/>`,
 		"response, no namespace":   `<Response Version="2.0" ID="_x"/>`,
 		"response, SAML 1":         `<Response xmlns="urn:oasis:names:tc:SAML:1.0:protocol" Version="2.0" ID="_x"/>`,

@@ -1,6 +1,10 @@
 package saml
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -27,12 +31,6 @@ func (w *world) check() (Config, error) {
 }
 
 func TestCheckRefuses(t *testing.T) {
-	weak := func() string {
-		k := must(rsa.GenerateKey(rand.Reader, 1024))
-		c := x509.Certificate{SerialNumber: must(rand.Int(rand.Reader, idpRSA().Cert.SerialNumber))}
-		der := must(x509.CreateCertificate(rand.Reader, &c, &c, k.Public(), k))
-		return base64.StdEncoding.EncodeToString(der)
-	}
 	for name, c := range map[string]struct {
 		edit func(*world)
 		want error
@@ -47,7 +45,9 @@ func TestCheckRefuses(t *testing.T) {
 		"no certificate":       {func(w *world) { w.cfg.Certificates = nil }, ErrCertificate},
 		"rubbish":              {func(w *world) { w.cfg.Certificates = []string{"AAAA"} }, ErrCertificate},
 		"no base64":            {func(w *world) { w.cfg.Certificates = []string{"%%%"} }, ErrCertificate},
-		"weak RSA":             {func(w *world) { w.cfg.Certificates = []string{weak()} }, ErrCertificate},
+		"weak RSA":             {func(w *world) { w.cfg.Certificates = []string{certOf(must(rsa.GenerateKey(rand.Reader, 1024)))} }, ErrCertificate},
+		"weak ECDSA":           {func(w *world) { w.cfg.Certificates = []string{weakCurve()} }, ErrCertificate},
+		"Ed25519":              {func(w *world) { w.cfg.Certificates = []string{edwards()} }, ErrCertificate},
 		"a private key":        {func(w *world) { w.cfg.Certificates = []string{must(idpRSA().KeyPEM())} }, ErrCertificate},
 		"dashes only":          {func(w *world) { w.cfg.Certificates = []string{"-----"} }, ErrCertificate},
 		"eleven":               {func(w *world) { w.cfg.Certificates = manyCertificates() }, ErrCertificate},
@@ -85,6 +85,18 @@ func TestCheckRefuses(t *testing.T) {
 			t.Errorf("open %s: %v", raw, err)
 		}
 	}
+}
+
+func certOf(k crypto.Signer) string {
+	c := x509.Certificate{SerialNumber: idpRSA().Cert.SerialNumber}
+	return base64.StdEncoding.EncodeToString(must(x509.CreateCertificate(rand.Reader, &c, &c, k.Public(), k)))
+}
+
+func weakCurve() string { return certOf(must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))) }
+
+func edwards() string {
+	_, k, err := ed25519.GenerateKey(rand.Reader)
+	return certOf(must(k, err))
 }
 
 func manyCertificates() []string {

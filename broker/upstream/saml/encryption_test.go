@@ -59,6 +59,35 @@ func TestAnEncryptedAssertionInheritsNamespaces(t *testing.T) {
 	accepted(t, got, report, err)
 }
 
+// A prefix that nothing signed uses could have been bound anew by anybody.
+func TestAnEncryptedAssertionInheritsOnlyWhatIsSigned(t *testing.T) {
+	w := newWorld(t)
+	r := w.good()
+	r.SignResponse, r.SignAssertion = true, false
+	r.Edit = func(root *etree.Element) {
+		root.CreateAttr("xmlns:idle", nsAssertion)
+		a := find(root, "Assertion")
+		a.Space = "idle"
+		plain := must(samltest.Bytes(a))
+		root.RemoveChild(a)
+		root.AddChild(must(samltest.Encryption{}.EncryptBytes(plain, ourKey(0).Cert)))
+	}
+	got, _, err := w.arrive(r)
+	refused(t, got, err, ErrDecrypt)
+}
+
+func TestWhatWasEncryptedMustBeAnAssertion(t *testing.T) {
+	w := newWorld(t)
+	r := w.good()
+	r.SignResponse, r.SignAssertion = true, false
+	r.Edit = func(root *etree.Element) {
+		root.RemoveChild(find(root, "Assertion"))
+		root.AddChild(must(samltest.Encryption{}.EncryptBytes([]byte(`<x ID="_x" Version="2.0"/>`), ourKey(0).Cert)))
+	}
+	got, _, err := w.arrive(r)
+	refused(t, got, err, ErrDecrypt)
+}
+
 func TestRefusedEncryption(t *testing.T) {
 	for name, c := range map[string]struct {
 		e    samltest.Encryption

@@ -143,12 +143,20 @@ func TestS4TheSubjectAttributeMustBeOne(t *testing.T) {
 		t.Log(name)
 		refused(t, got, err, ErrNoSubject)
 	}
-	// Split over two attributes it is still two values.
+	// A second name ID is one too many, even where none is asked for.
 	w := newWorld(t)
 	w.cfg.SubjectAttribute = "uid"
 	r := w.good()
-	r.Attributes = append(r.Attributes, one("uid", "a"), one("uid", "b"))
+	r.Attributes = append(r.Attributes, one("uid", "a"))
+	r.EditAssertion = func(a *etree.Element) { find(a, "Subject").AddChild(find(a, "NameID").Copy()) }
 	got, _, err := w.arrive(r)
+	refused(t, got, err, ErrNoSubject)
+	// Split over two attributes it is still two values.
+	w = newWorld(t)
+	w.cfg.SubjectAttribute = "uid"
+	r = w.good()
+	r.Attributes = append(r.Attributes, one("uid", "a"), one("uid", "b"))
+	got, _, err = w.arrive(r)
 	refused(t, got, err, ErrNoSubject)
 }
 

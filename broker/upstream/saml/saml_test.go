@@ -2,6 +2,7 @@ package saml
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -113,6 +114,25 @@ func TestRefusedSignatures(t *testing.T) {
 		"RSA named ECDSA": {func(r *samltest.Response) {
 			r.Signature.EditInfo = func(i *etree.Element) { find(i, "SignatureMethod").Attr[0].Value = samltest.ECDSASHA256 }
 		}, ErrBadSignature},
+		"ECDSA named RSA": {func(r *samltest.Response) {
+			r.Signature = samltest.Signature{Key: idpEC(), EditInfo: func(i *etree.Element) { find(i, "SignatureMethod").Attr[0].Value = samltest.RSASHA256 }}
+		}, ErrBadSignature},
+		"ECDSA with a byte more": {func(r *samltest.Response) {
+			r.Signature.Key = idpEC()
+			r.Tamper = func(e *etree.Element) {
+				v := find(e, "SignatureValue")
+				v.SetText(base64.StdEncoding.EncodeToString(append(must(base64.StdEncoding.DecodeString(v.Text())), 0)))
+			}
+		}, ErrBadSignature},
+		"an algorithm with parameters": {func(r *samltest.Response) {
+			r.Signature.EditInfo = func(i *etree.Element) { find(i, "SignatureMethod").CreateElement("ds:HMACOutputLength") }
+		}, ErrSigAlg},
+		"a transform with parameters": {func(r *samltest.Response) {
+			r.Signature.EditInfo = func(i *etree.Element) { find(i, "Transform").CreateElement("ds:XPath") }
+		}, ErrSignedOther},
+		"an element without ID": {func(r *samltest.Response) {
+			r.EditAssertion = func(a *etree.Element) { a.RemoveAttr("ID") }
+		}, ErrSignedOther},
 		"changed content": {func(r *samltest.Response) {
 			r.Tamper = func(e *etree.Element) { find(e, "NameID").SetText("eve@acme.example") }
 		}, ErrBadSignature},
@@ -210,30 +230,35 @@ func TestRefusedContent(t *testing.T) {
 		edit func(*samltest.Response)
 		want error
 	}{
-		"wrong audience":           {func(r *samltest.Response) { r.Audience = "https://other.example" }, ErrBadAudience},
-		"audience with a slash":    {func(r *samltest.Response) { r.Audience += "/" }, ErrBadAudience},
-		"no audience":              {func(r *samltest.Response) { r.Audience = "" }, ErrBadAudience},
-		"no conditions":            {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "Conditions")) }), ErrBadAudience},
-		"conditions twice":         {editAssertion(func(a *etree.Element) { a.AddChild(find(a, "Conditions").Copy()) }), ErrBadAudience},
-		"a second restriction":     {editAssertion(secondAudience), ErrBadAudience},
-		"unknown condition":        {editAssertion(func(a *etree.Element) { find(a, "Conditions").CreateElement("saml:Condition") }), ErrCondition},
-		"wrong recipient":          {func(r *samltest.Response) { r.Recipient = "https://evil.example/acs" }, ErrBadRecipient},
-		"no recipient":             {func(r *samltest.Response) { r.Recipient = "" }, ErrBadRecipient},
-		"wrong destination":        {func(r *samltest.Response) { r.Destination = "https://evil.example/acs" }, ErrBadDestination},
-		"signed, no destination":   {func(r *samltest.Response) { r.Destination, r.SignResponse = "", true }, ErrBadDestination},
-		"wrong issuer":             {func(r *samltest.Response) { r.Issuer = "https://other.example" }, ErrBadIssuer},
-		"wrong issuer, assertion":  {editAssertion(func(a *etree.Element) { find(a, "Issuer").SetText("https://other.example") }), ErrBadIssuer},
-		"no issuer, assertion":     {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "Issuer")) }), ErrBadIssuer},
-		"two issuers":              {editAssertion(func(a *etree.Element) { a.AddChild(find(a, "Issuer").Copy()) }), ErrBadIssuer},
-		"issuer of another kind":   {editAssertion(func(a *etree.Element) { find(a, "Issuer").CreateAttr("Format", samltest.EmailFormat) }), ErrBadIssuer},
-		"issuer in another case":   {func(r *samltest.Response) { r.Issuer = strings.ToUpper(idp) }, ErrBadIssuer},
-		"foreign InResponseTo":     {func(r *samltest.Response) { r.InResponseTo = "_other" }, ErrInResponseTo},
-		"unsolicited":              {func(r *samltest.Response) { r.InResponseTo = "" }, ErrUnsolicited},
-		"unsolicited confirmation": {editAssertion(func(a *etree.Element) { find(a, "SubjectConfirmationData").RemoveAttr("InResponseTo") }), ErrInResponseTo},
-		"foreign confirmation":     {editAssertion(func(a *etree.Element) { find(a, "SubjectConfirmationData").CreateAttr("InResponseTo", "_x") }), ErrInResponseTo},
-		"expired":                  {func(r *samltest.Response) { r.NotOnOrAfter = noon.Add(-3 * time.Minute) }, ErrExpired},
-		"expired conditions":       {editAssertion(func(a *etree.Element) { find(a, "Conditions").CreateAttr("NotOnOrAfter", "2026-03-04T11:00:00Z") }), ErrExpired},
-		"no end of confirmation":   {editAssertion(func(a *etree.Element) { find(a, "SubjectConfirmationData").RemoveAttr("NotOnOrAfter") }), upstream.ErrMalformed},
+		"wrong audience":                  {func(r *samltest.Response) { r.Audience = "https://other.example" }, ErrBadAudience},
+		"audience with a slash":           {func(r *samltest.Response) { r.Audience += "/" }, ErrBadAudience},
+		"no audience":                     {func(r *samltest.Response) { r.Audience = "" }, ErrBadAudience},
+		"no conditions":                   {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "Conditions")) }), ErrBadAudience},
+		"conditions twice":                {editAssertion(func(a *etree.Element) { a.AddChild(find(a, "Conditions").Copy()) }), ErrBadAudience},
+		"a second restriction":            {editAssertion(secondAudience), ErrBadAudience},
+		"unknown condition":               {editAssertion(func(a *etree.Element) { find(a, "Conditions").CreateElement("saml:Condition") }), ErrCondition},
+		"wrong recipient":                 {func(r *samltest.Response) { r.Recipient = "https://evil.example/acs" }, ErrBadRecipient},
+		"no recipient":                    {func(r *samltest.Response) { r.Recipient = "" }, ErrBadRecipient},
+		"wrong destination":               {func(r *samltest.Response) { r.Destination = "https://evil.example/acs" }, ErrBadDestination},
+		"signed, no destination":          {func(r *samltest.Response) { r.Destination, r.SignResponse = "", true }, ErrBadDestination},
+		"wrong issuer":                    {func(r *samltest.Response) { r.Issuer = "https://other.example" }, ErrBadIssuer},
+		"wrong issuer, assertion":         {editAssertion(func(a *etree.Element) { find(a, "Issuer").SetText("https://other.example") }), ErrBadIssuer},
+		"no issuer, assertion":            {editAssertion(func(a *etree.Element) { a.RemoveChild(find(a, "Issuer")) }), ErrBadIssuer},
+		"two issuers":                     {editAssertion(func(a *etree.Element) { a.AddChild(find(a, "Issuer").Copy()) }), ErrBadIssuer},
+		"issuer of another kind":          {editAssertion(func(a *etree.Element) { find(a, "Issuer").CreateAttr("Format", samltest.EmailFormat) }), ErrBadIssuer},
+		"issuer in another case":          {func(r *samltest.Response) { r.Issuer = strings.ToUpper(idp) }, ErrBadIssuer},
+		"foreign InResponseTo":            {func(r *samltest.Response) { r.InResponseTo = "_other" }, ErrInResponseTo},
+		"unsolicited":                     {func(r *samltest.Response) { r.InResponseTo = "" }, ErrUnsolicited},
+		"unsolicited confirmation":        {editAssertion(func(a *etree.Element) { find(a, "SubjectConfirmationData").RemoveAttr("InResponseTo") }), ErrInResponseTo},
+		"foreign confirmation":            {editAssertion(func(a *etree.Element) { find(a, "SubjectConfirmationData").CreateAttr("InResponseTo", "_x") }), ErrInResponseTo},
+		"foreign response, own assertion": {func(r *samltest.Response) { r.Tamper = func(e *etree.Element) { e.CreateAttr("InResponseTo", "_x") } }, ErrInResponseTo},
+		"future response, own assertion": {func(r *samltest.Response) {
+			r.Tamper = func(e *etree.Element) { e.CreateAttr("IssueInstant", "2026-03-04T13:00:00Z") }
+		}, ErrNotYet},
+		"a very long ID":         {func(r *samltest.Response) { r.AssertionID = "_" + strings.Repeat("a", maxID) }, upstream.ErrMalformed},
+		"expired":                {func(r *samltest.Response) { r.NotOnOrAfter = noon.Add(-3 * time.Minute) }, ErrExpired},
+		"expired conditions":     {editAssertion(func(a *etree.Element) { find(a, "Conditions").CreateAttr("NotOnOrAfter", "2026-03-04T11:00:00Z") }), ErrExpired},
+		"no end of confirmation": {editAssertion(func(a *etree.Element) { find(a, "SubjectConfirmationData").RemoveAttr("NotOnOrAfter") }), upstream.ErrMalformed},
 		"confirmation not before": {editAssertion(func(a *etree.Element) {
 			find(a, "SubjectConfirmationData").CreateAttr("NotBefore", "2026-03-04T11:00:00Z")
 		}), ErrConfirmation},
