@@ -57,8 +57,11 @@ func (e *Engine) Start(w http.ResponseWriter, r *http.Request, req Request) (Dec
 		return Decision{}, e.failure(l, err, upstream.Connection{}, nil)
 	}
 	t, d, err := e.decide(ctx, l, r)
-	if err != nil {
+	if err != nil && req.Silent {
 		return d, e.failure(l, err, upstream.Connection{}, nil)
+	}
+	if err != nil { // unknown is told as suspended is, and costs the same (S31)
+		return d, e.end(ctx, l, err)
 	}
 	if d.Done {
 		return d, e.finish(w, r, t, d, false)
