@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 )
 
 // roles are what the test binary plays when a test starts it again as a process of its own, to be
 // measured or killed: by the value of VESTIBULE_TEST_ROLE.
 var roles = map[string]func() error{
+	"demo": playDemo,
 	"load": serveLoad,
 }
 
@@ -22,6 +24,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "no such role:", role)
 		os.Exit(2)
 	}
+	debug.SetGCPercent(gcPercent)
 	if err := play(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
