@@ -15,7 +15,7 @@ import (
 // typeTokens are what migrations write instead of a database's own type names.
 var typeTokens = strings.NewReplacer(
 	"{id}", "TEXT", // an opaque id, time-ordered
-	"{key}", "TEXT", // compared by machines, normalised in Go
+	"{key}", "TEXT", // compared by machines, normalized in Go
 	"{text}", "TEXT", // for people, never compared
 	"{int}", "INTEGER", // 64 bits; times are microseconds UTC
 	"{bool}", "INTEGER",
@@ -63,8 +63,6 @@ func isBusy(err error) bool {
 func isNotDatabase(err error) bool {
 	return primary(err) == lib.SQLITE_NOTADB || primary(err) == lib.SQLITE_CORRUPT
 }
-
-func isConstraint(err error) bool { return primary(err) == lib.SQLITE_CONSTRAINT }
 
 // unavailable says that the trouble is the machine's: the disk, its room, its rights.
 func unavailable(err error) bool {
