@@ -89,3 +89,14 @@ type checkLine = audit.Check
 func hashOf(token string) (string, error) { return lib.ClaimHash(token, jose.ES256) }
 
 func jsonOf(v any) ([]byte, error) { return json.Marshal(v) }
+
+// Start-up opens thousands of connections; a provider that is down must not hold it up.
+func TestOpeningCallsNobody(t *testing.T) {
+	d := newDesk(t, nil)
+	if n := d.hit("/openid-configuration") + d.hit("/jwks"); n != 0 {
+		t.Fatalf("%d calls", n)
+	}
+	if _, err := d.up.Depart(t.Context(), attempt()); err != nil || d.hit("/jwks") != 0 {
+		t.Fatalf("a departure: %v, %d calls for keys", err, d.hit("/jwks"))
+	}
+}
