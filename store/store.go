@@ -35,8 +35,6 @@ var (
 	ErrLocked      = fault.New(fault.Conflict, "store.locked", "Another process is serving from this data directory. Stop it first, or name another data directory.")
 	// ErrText: text that cannot be stored.
 	ErrText = fault.New(fault.Invalid, "store.text", "Text must be valid UTF-8 and must not hold a NUL character.")
-	// ErrRealm: two things of different realms were put together; nothing crosses realms (S26).
-	ErrRealm = fault.New(fault.NotFound, "store.other_realm", "There is no such thing in this realm.")
 )
 
 // Options say where a store lies.
