@@ -147,7 +147,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	if !req.Silent || err == nil && d.Done {
 		return err
 	}
-	return b.answerError(w, r, redirect, req.State, silentError(d, err, req.meets(start.Session, b.Now())))
+	return b.answerError(w, r, redirect, req.State, silentError(d, err, req.meets(start.Session, b.Now()), req.org != ""))
 }
 
 // meets says whether the session is of whom the app means, and somebody there proved themselves as
@@ -160,16 +160,17 @@ func (req *authRequest) meets(s *flows.Held, now time.Time) bool {
 }
 
 // silentError is prompt=none's answer when a page would be needed (OpenID Connect Core section 3.1.2.6).
-func silentError(d flows.Decision, err error, session bool) error {
+// In an organization that the app named there is no account to select: the page would ask how to sign in.
+func silentError(d flows.Decision, err error, session, named bool) error {
 	if err == nil && d.Refused != nil {
 		err = d.Refused
 	}
 	switch {
 	case err != nil:
 		return err
-	case d.Step == flows.StepChoose && session:
+	case d.Step == flows.StepChoose && session && !named:
 		return &authError{"account_selection_required", "the person belongs to several organizations and must choose one"}
-	case session && d.Step == flows.StepAuthenticate:
+	case session && (d.Step == flows.StepAuthenticate || d.Step == flows.StepChoose):
 		return &authError{"interaction_required", "the session does not satisfy this organization's policy or this request"}
 	}
 	return &authError{"login_required", "nobody is signed in"}

@@ -131,13 +131,7 @@ func (b *Broker) running(ctx context.Context, s Session) (directory.Person, bool
 	if err != nil {
 		return p, false, err
 	}
-	seen := s.CreatedAt
-	for _, m := range s.Orgs {
-		if m.Seen.After(seen) {
-			seen = m.Seen
-		}
-	}
-	young := now.Before(s.CreatedAt.Add(policy.SessionLifetime.In(eff))) && now.Before(seen.Add(policy.SessionIdle.In(eff)))
+	young := now.Before(s.CreatedAt.Add(policy.SessionLifetime.In(eff))) && now.Before(s.seen().Add(policy.SessionIdle.In(eff)))
 	return p, young && chain.Status() == directory.Active, nil
 }
 
@@ -172,6 +166,17 @@ func (s Session) held() *flows.Held {
 	return h
 }
 
+// seen is the person's last activity, in whichever organization.
+func (s Session) seen() time.Time {
+	last := s.CreatedAt
+	for _, m := range s.Orgs {
+		if m.Seen.After(last) {
+			last = m.Seen
+		}
+	}
+	return last
+}
+
 // touchEvery is how often the person's last activity is written.
 const touchEvery = time.Minute
 
@@ -192,10 +197,14 @@ func (s *Session) mark(org directory.OrgID, now time.Time, fresh, silent bool, s
 		s.Orgs[i].Seen = now
 		return true
 	}
-	if fresh {
+	seen := now
+	switch {
+	case fresh:
 		since = now
+	case silent:
+		seen = s.seen()
 	}
-	s.Orgs = append(s.Orgs, OrgMark{Org: org, Since: since, Seen: now, Held: since.Add(life)})
+	s.Orgs = append(s.Orgs, OrgMark{Org: org, Since: since, Seen: seen, Held: since.Add(life)})
 	return true
 }
 
