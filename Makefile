@@ -1,8 +1,8 @@
 # What a developer does here. Nothing but Go, a POSIX machine and make is needed to build; `make test`
-# installs what else its tests drive (Chromium, npm) where it may, and says what is missing where not.
+# installs what else its tests drive (Chromium, npm, xmlsec1, pip) where it may, and says what is missing where not.
 #
 #   make test       everything: formatting, vet, all tests in real browsers, short fuzzing, -race
-#   make quick      all tests but those that drive a browser (built without them: -tags quick)
+#   make quick      all tests but those that drive a browser or other people's software (-tags quick)
 #   make test-long  everything, and fuzzing for $(LONG) a target, and the tests that take hours (-tags long)
 #   make golden     rewrites the golden files of pages; read the diff
 #   make bench      Go benchmarks of all packages
@@ -23,7 +23,7 @@ COUNTS   ?= .test/counts
 TALLY    := go run .ci/tally.go -counts $(COUNTS)
 
 # What tests start, as command:package. The first command of a line that is there will do.
-TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm
+TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm xmlsec1:xmlsec1 pip3:python3-pip
 
 # The race detector needs a C compiler and takes three to ten times as long, so it runs without browsers,
 # and without what makes RSA keys all day or only reads files.
