@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 
@@ -38,7 +39,9 @@ func (a *app) show(w http.ResponseWriter, r *http.Request) error {
 	a.mu.Unlock()
 	page := appPage{App: a.name, Tagline: a.tagline, Initials: a.name[:1], Note: said}
 	name := "app_out.html"
-	if s != nil {
+	if s == nil {
+		page.Others = a.world.others("/login", nil)
+	} else {
 		name = "app_in.html"
 		if err := a.fill(r, &page, s); err != nil {
 			return err
@@ -67,13 +70,17 @@ func (a *app) fill(r *http.Request, page *appPage, s *signedIn) error {
 	if story != nil {
 		line := w.storyLine(*story)
 		line.URL = w.issuer + line.URL
-		page.Story, page.Steps, page.Silent = &line, stepsOf(*story, w), story.App != string(w.appID(a.handle))
+		page.Story, page.Steps, page.Silent = &line, stepsOf(*story), story.App != string(w.appID(a.handle))
 		if c := w.cameThrough(*story); c != nil {
 			through = c
 		}
 	}
-	page.Claims = w.claimsOf(s, through, rules)
-	page.Others = w.others(here)
+	entered, err := w.entered(r.Context(), s)
+	if err != nil {
+		return err
+	}
+	page.Claims = w.claimsOf(s, origin{through, rules, entered})
+	page.Others = w.others("/switch", here)
 	if here != nil {
 		page.Company = &card{Name: here.name, Part: here.part, Brand: here.brand, Logo: here.logo, LogoDark: here.logoDark}
 		page.OtherApp, page.OtherURL = w.otherApp(a, here)
@@ -81,14 +88,21 @@ func (a *app) fill(r *http.Request, page *appPage, s *signedIn) error {
 	return nil
 }
 
-// others are the organizations that one may switch to.
-func (w *World) others(here *company) []place {
+// entered says whether somebody made the account by hand.
+func (w *World) entered(ctx context.Context, s *signedIn) (bool, error) {
+	realm, _ := s.Claims["realm"].(string)
+	p, err := w.Directory.PersonInRealm(ctx, directory.RealmID(realm), directory.PersonID(s.Subject))
+	return p.Source != "jit", err
+}
+
+// others are the organizations that one may go to, by an address of the app.
+func (w *World) others(by string, here *company) []place {
 	var out []place
 	for _, c := range w.companies {
 		if c == here {
 			continue
 		}
-		u := "/switch?" + url.Values{"organization": {c.asked()}}.Encode()
+		u := by + "?" + url.Values{"organization": {c.asked()}}.Encode()
 		out = append(out, place{Name: c.name, Part: c.part, URL: u, Brand: c.brand, Logo: c.logo, LogoDark: c.logoDark})
 	}
 	return out
@@ -106,7 +120,7 @@ func (w *World) otherApp(a *app, here *company) (name, address string) {
 
 // errorPage is what the app says when it is at a loss itself.
 func (a *app) errorPage(w http.ResponseWriter, r *http.Request, err error) {
-	page := appPage{App: a.name, Tagline: a.tagline, Initials: a.name[:1], Note: &note{Title: "That did not work", Text: fault.Of(err).Public}}
+	page := appPage{App: a.name, Tagline: a.tagline, Initials: a.name[:1], Note: &note{Title: "That did not work", Text: fault.Of(err).Public}, Others: a.world.others("/login", nil)}
 	f := frame{Title: "Error: " + a.name, Sheet: a.sheet, Home: a.world.issuer + "/", Page: page}
 	if err := a.world.pages.show(w, web.Status(err), "app_out.html", f); err != nil {
 		a.world.Log.ErrorContext(r.Context(), "an app's page could not be drawn", "app", a.handle, "error", err)

@@ -57,7 +57,7 @@ func cast() []*company {
 		{
 			handle: "techcorp", realm: realmMain, name: "TechCorp Inc", domain: "techcorp.example", contact: "it@techcorp.example",
 			idp: "TechCorp ID", kind: fakeidp.OIDC, style: fakeidp.Okta, app: payments,
-			facts: [2]string{"OpenID Connect, in the way of Okta", "Its provider says how people proved themselves"},
+			facts: [2]string{"OpenID Connect, in the way of Okta", "Says how its people proved themselves"},
 			people: []fakeidp.Person{
 				person("dana", "Dana Reyes", "techcorp.example", "pwd", "hwk", "mfa"),
 				person("theo", "Theo Lind", "techcorp.example"),
@@ -75,7 +75,7 @@ func cast() []*company {
 		{
 			handle: "mightybank-americas", realm: realmAlpha, name: "MightyBank Americas", domain: "mightybank.example", contact: "help@mightybank.example",
 			idp: "MightyBank ID", kind: fakeidp.OIDC, style: fakeidp.Entra, offered: true, app: partnerDesk,
-			facts: [2]string{"Its people may work at its banks too", "You choose where before you arrive"},
+			facts: [2]string{"OpenID Connect, good at its banks too", "Olivia belongs to three: you choose one"},
 			people: []fakeidp.Person{
 				person("olivia", "Olivia Grant", "mightybank.example"),
 				person("ben", "Ben Ortiz", "mightybank.example"),

@@ -39,14 +39,14 @@ var order = []string{
 }
 
 // claimsOf tells where each claim came from.
-func (w *World) claimsOf(s *signedIn, through *company, rules []rule) []claim {
+func (w *World) claimsOf(s *signedIn, from origin) []claim {
 	var out []claim
 	for name, value := range s.Claims {
 		c := claim{Name: name, Value: written(name, value)}
-		c.From, c.Why = w.source(name, s, through, rules)
+		c.From, c.Why = from.of(name, s)
 		c.Label = map[string]string{"house": "Vestibule", "policy": "Policy", "app": "This app"}[c.From]
 		if c.From == "company" {
-			c.Label = through.idp
+			c.Label = from.through.idp
 		}
 		out = append(out, c)
 	}
@@ -112,14 +112,21 @@ var fixed = map[string][2]string{
 	"aud":        {"app", "The app’s client id: for nobody else."},
 }
 
-// source says where a claim came from, and why.
-func (w *World) source(name string, s *signedIn, through *company, rules []rule) (from, why string) {
+// origin is what tells where a sign-in's claims came from.
+type origin struct {
+	through *company // whose provider vouched; nil when that is not known
+	rules   []rule
+	entered bool // the account was made by hand: a provider changes only the accounts it made
+}
+
+// of says where a claim came from, and why.
+func (o origin) of(name string, s *signedIn) (from, why string) {
 	if f, ok := fixed[name]; ok {
 		return f[0], f[1]
 	}
 	switch name {
 	case "exp":
-		for _, r := range rules {
+		for _, r := range o.rules {
 			if r.Key == "tokens.access_lifetime" {
 				return "policy", fmt.Sprintf("%s: %s. %s.", r.Title, r.Value, r.By)
 			}
@@ -129,8 +136,11 @@ func (w *World) source(name string, s *signedIn, through *company, rules []rule)
 		_, domain, _ := strings.Cut(address, "@")
 		return "house", "True because " + domain + " is verified for the person’s company, not because a provider says so."
 	}
-	if through != nil {
-		return "company", sentAs(through, name)
+	switch {
+	case o.entered && name != "amr" && name != "auth_time":
+		return "house", "As an administrator entered it. A provider changes only the accounts that it made."
+	case o.through != nil:
+		return "company", sentAs(o.through, name)
 	}
 	return "house", "As kept from an earlier sign-in."
 }
@@ -150,7 +160,7 @@ func sentAs(c *company, name string) string {
 	if c.kind == fakeidp.SAML {
 		kind = "Attribute "
 		if sent = samlNames[name]; sent == "" {
-			return map[string]string{"auth_time": "AuthnInstant of the assertion.", "amr": "From AuthnContextClassRef of the assertion."}[name]
+			return map[string]string{"auth_time": "AuthnInstant of the assertion.", "amr": "Attribute authnmethodsreferences of the provider’s answer."}[name]
 		}
 	}
 	return kind + sent + " of the provider’s answer."

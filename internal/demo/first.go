@@ -157,7 +157,7 @@ func (w *World) trace(out http.ResponseWriter, r *http.Request) error {
 	if !found {
 		return web.ErrNotFound
 	}
-	page := tracePage{storyLine: w.storyLine(t), Steps: stepsOf(t, w), Data: w.Data}
+	page := tracePage{storyLine: w.storyLine(t), Steps: stepsOf(t), Data: w.Data}
 	if !page.Good {
 		page.Read = w.readOf(t)
 	}

@@ -65,3 +65,6 @@ func (w *World) listen(dir string) error {
 	}
 	return nil
 }
+
+// Address is where a company's provider or an app is reached, by handle; "" for what is neither.
+func (w *World) Address(handle string) string { return w.doors[handle].base }

@@ -15,32 +15,25 @@ var stepNames = map[string]string{
 }
 
 // stepsOf are the lines of a story.
-func stepsOf(t audit.Trace, w *World) []step {
+func stepsOf(t audit.Trace) []step {
 	var out []step
 	for _, s := range t.Steps {
 		l := step{When: s.At.Format("15:04:05.000"), Name: stepNames[s.Name], Text: s.Text, Code: s.Code, Checks: s.Checks, Bad: s.Code != ""}
 		if l.Name == "" {
 			l.Name = s.Name
 		}
+		if l.Bad && len(out) > 0 && slices.Equal(out[len(out)-1].Checks, l.Checks) {
+			l.Checks = nil // the step before has told them
+		}
 		for _, name := range slices.Sorted(maps.Keys(s.Facts)) {
-			l.Facts = append(l.Facts, fact{name, w.named(name, s.Facts[name])})
+			if name == "connection" || name == "connection_name" {
+				continue // the sentence names it
+			}
+			l.Facts = append(l.Facts, fact{name, s.Facts[name]})
 		}
 		out = append(out, l)
 	}
 	return out
-}
-
-// named says an id in words where this world knows what it names.
-func (w *World) named(fact, value string) string {
-	for _, c := range w.companies {
-		switch {
-		case fact == "connection" && value == string(c.connection.ID):
-			return c.idp
-		case fact == "org" && value == string(c.org):
-			return c.name
-		}
-	}
-	return value
 }
 
 // cameThrough is the company whose identity provider a story tells of; nil when it tells of none.
@@ -72,7 +65,22 @@ func (w *World) policyOf(r *requestOf) ([]rule, error) {
 		if why.Set {
 			by = "Set by " + why.Level
 		}
-		out = append(out, rule{Key: key, Title: why.Title, Value: why.Value, By: by})
+		out = append(out, rule{Key: key, Title: why.Title, Value: inWords(why.Value), By: by})
 	}
 	return out, nil
+}
+
+// inWords is a duration as policy writes it, as people say it: "4h" is 4 hours.
+func inWords(value string) string {
+	if value == "" {
+		return value
+	}
+	number, unit := value[:len(value)-1], map[byte]string{'s': " second", 'm': " minute", 'h': " hour", 'd': " day"}[value[len(value)-1]]
+	if unit == "" {
+		return value
+	}
+	if number != "1" {
+		unit += "s"
+	}
+	return number + unit
 }
