@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,7 @@ func TestMetadataOfMoreThanAProvider(t *testing.T) {
 	idpRole := find(e, "IDPSSODescriptor")
 	enc := find(idpRole, "KeyDescriptor").Copy()
 	enc.CreateAttr("use", "encryption")
+	find(enc, "X509Certificate").SetText(base64.StdEncoding.EncodeToString(strangerRSA().Cert.Raw))
 	idpRole.InsertChildAt(0, enc)
 	find(e, "IDPSSODescriptor").CreateElement("md:NameIDFormat").SetText("\n" + samltest.EmailFormat + "\n")
 	got, err := ParseMetadata(strings.NewReader(`<?xml version="1.0"?><!-- AD FS -->`+xmlOf(e)), "")
@@ -327,6 +329,20 @@ func TestAHangingProviderHoldsUpNobody(t *testing.T) {
 	if len(p.asked) > 0 {
 		t.Error("asked more than once at a time")
 	}
+}
+
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("a bug in a parser") }
+
+func TestAPanicInTheBackgroundEndsNothing(t *testing.T) {
+	p := publish(t, idpMetadata())
+	w := p.world(t)
+	w.client = &http.Client{Transport: panicking{}}
+	w.depart()
+	idle(t, w.open())
+	got, report, err := w.arrive(w.good())
+	accepted(t, got, report, err)
 }
 
 func TestRefreshesAreRateLimited(t *testing.T) {
