@@ -18,7 +18,7 @@ type Proof struct {
 	Seen time.Time `json:"seen"`
 	AMR  []string  `json:"amr,omitempty"`
 	ACR  string    `json:"acr,omitempty"`
-	// SID and NameID are how the source calls its session, for logout.
+	// SID is how the source calls its session, for logout.
 	SID string `json:"sid,omitempty"`
 	// Until is when the source says that its word ends; zero: it does not say.
 	Until time.Time `json:"until,omitzero"`

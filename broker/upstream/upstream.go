@@ -134,7 +134,7 @@ type Assertion struct {
 	// AMR (RFC 8176) and ACR (or AuthnContextClassRef) as sent.
 	AMR []string
 	ACR string
-	// SID is the OIDC sid or SAML SessionIndex, for logout; NameID is what SAML logout must name.
+	// SID is the OIDC sid or SAML SessionIndex, for logout.
 	SID string
 	// Until bounds our session where the provider said so (SessionNotOnOrAfter); zero: no bound.
 	Until time.Time
