@@ -232,7 +232,7 @@ func (b *Broker) grant(ctx context.Context, g codeGrant, code string, now time.T
 			map[string]string{"grant": string(t.ID), "session": string(g.Session)})
 	})
 	if errors.Is(err, ErrCodeUsed) {
-		err = errInvalidGrant
+		err = b.replayed(ctx, code, g.Bound) // the short-lived store forgot that it gave this one away
 	}
 	return a, t, err
 }

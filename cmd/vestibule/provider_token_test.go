@@ -17,6 +17,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/brief"
 )
 
 // exchange is the form of a code exchange, with some values changed.
@@ -67,32 +68,60 @@ func TestOfSixteenParallelRedemptionsAtMostOneSucceeds(t *testing.T) {
 	acme := w.addOIDC("acme", nil)
 	for range 4 {
 		code, r := w.freshCode(acme.org, nil)
-		var all sync.WaitGroup
-		answers := make([]tokenAnswer, 16)
-		start := make(chan struct{})
-		for i := range answers {
-			all.Go(func() {
-				<-start
-				answers[i] = w.redeem(code, r.verifier)
-			})
+		if good := w.redeemedAtOnce(code, r.verifier, 16); good != 1 {
+			t.Errorf("%d redemptions of one code succeeded", good)
 		}
-		close(start)
-		all.Wait()
-		good := 0
-		for _, a := range answers {
-			switch {
-			case a.Status == 200:
-				good++
-			case a.Error != "invalid_grant":
-				t.Errorf("a loser reads %d %s", a.Status, a.raw)
-			}
+	}
+}
+
+// redeemedAtOnce says how many of n redemptions at once succeeded; the others must read invalid_grant.
+func (w *world) redeemedAtOnce(code, verifier string, n int) (good int) {
+	w.t.Helper()
+	var all sync.WaitGroup
+	answers, start := make([]tokenAnswer, n), make(chan struct{})
+	for i := range answers {
+		all.Go(func() {
+			<-start
+			answers[i] = w.redeem(code, verifier)
+		})
+	}
+	close(start)
+	all.Wait()
+	for _, a := range answers {
+		if a.Status == http.StatusOK {
+			good++
+		} else if a.Error != "invalid_grant" {
+			w.t.Errorf("a loser reads %d %s", a.Status, a.raw)
 		}
-		if good > 1 {
-			t.Fatalf("%d redemptions of one code succeeded", good)
-		}
-		if good == 0 {
-			t.Error("nobody got through")
-		}
+	}
+	return good
+}
+
+// forgetful is a short-lived store that lost its last writes, as after a failover: what was taken is
+// there again.
+type forgetful struct{ brief.Store }
+
+func (f forgetful) Take(ctx context.Context, key string) ([]byte, error) { return f.Get(ctx, key) }
+
+// S16, S17: the durable row is what keeps a code from redeeming twice.
+func TestS16ACodeRedeemsOnceWhateverTheShortLivedStoreForgets(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	w.h.broker.Brief = forgetful{w.h.broker.Brief}
+	code, r := w.freshCode(acme.org, nil)
+	tok := w.redeem(code, r.verifier)
+	if tok.Status != 200 {
+		t.Fatalf("the first: %s", tok.raw)
+	}
+	if again := w.redeem(code, r.verifier); again.Error != "invalid_grant" {
+		t.Errorf("the second: %s", again.raw)
+	}
+	if status, _ := w.userinfo(tok.Access); status != 401 {
+		t.Errorf("the replay left the tokens good: userinfo %d", status)
+	}
+	code, r = w.freshCode(acme.org, nil)
+	if good := w.redeemedAtOnce(code, r.verifier, 16); good > 1 {
+		t.Errorf("%d of 16 redemptions at once succeeded", good)
 	}
 }
 
@@ -361,6 +390,16 @@ func (brokenTokens) Token(context.Context, directory.OrgID, directory.GrantID) (
 	return broker.TokenGrant{}, errSecretPath
 }
 
+// goneBrief is a short-lived store that cannot be reached.
+type goneBrief struct{ brief.Store }
+
+func (goneBrief) Put(context.Context, string, []byte, time.Duration) error {
+	return brief.ErrUnavailable.With(errSecretPath)
+}
+func (goneBrief) Take(context.Context, string) ([]byte, error) {
+	return nil, brief.ErrUnavailable.With(errSecretPath)
+}
+
 type brokenApps struct{ broker.Apps }
 
 func (brokenApps) AppByClientID(context.Context, string) (broker.App, error) {
@@ -370,7 +409,7 @@ func (brokenApps) AppByClientID(context.Context, string) (broker.App, error) {
 func TestABrokenStoreIsNotDescribedToAnybody(t *testing.T) {
 	w := newWorld(t)
 	acme := w.addOIDC("acme", nil)
-	_, tok := w.signedIn(acme.org)
+	b, tok := w.signedIn(acme.org)
 	code, r := w.freshCode(acme.org, nil)
 
 	tokens, apps := w.h.broker.Tokens, w.h.broker.Apps
@@ -391,7 +430,24 @@ func TestABrokenStoreIsNotDescribedToAnybody(t *testing.T) {
 	} else {
 		leaks(t, "userinfo", string(body))
 	}
-	w.h.broker.Tokens, w.h.broker.Apps = tokens, brokenApps{apps}
+	w.h.broker.Tokens = tokens
+
+	short := w.h.broker.Brief
+	w.h.broker.Brief = goneBrief{short}
+	answer := w.redeem(code, r.verifier)
+	if answer.Status != 503 || answer.Error != "server_error" {
+		t.Errorf("the codes cannot be reached: %d %s", answer.Status, answer.raw)
+	}
+	leaks(t, "the codes cannot be reached", answer.raw)
+	p = b.asked(w, w.request(set("prompt", "none")).Encode())
+	p.errorFor(t, w, "temporarily_unavailable", p.location(t).Query().Get("state"))
+	leaks(t, "a silent request", p.header.Get("Location"))
+	p = b.asked(w, w.request(nil).Encode())
+	p.refusedHere(t, http.StatusServiceUnavailable)
+	leaks(t, "a page", p.body)
+	w.h.broker.Brief = short
+
+	w.h.broker.Apps = brokenApps{apps}
 	p = w.raw("POST", "/token", "application/x-www-form-urlencoded", strings.NewReader(exchange(code, r.verifier).Encode()))
 	p.oauthErrorIs(t, "the app cannot be read", 500, "server_error")
 	p = newBrowser(t).asked(w, w.request(nil).Encode())
@@ -493,5 +549,18 @@ func TestAccessTokensAreRFC9068(t *testing.T) {
 	}
 	if bare["sub"] != id["sub"] || bare["org_id"] != string(acme.org) || bare["sid"] == nil {
 		t.Errorf("id token %v", bare)
+	}
+}
+
+// A script of a public client redeems its own code from another origin, without cookies.
+func TestTheTokenEndpointAnswersScripts(t *testing.T) {
+	w := newWorld(t)
+	p := w.raw("OPTIONS", "/token", "", nil)
+	if p.status != http.StatusNoContent || p.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(p.header.Get("Access-Control-Allow-Headers"), "Authorization") {
+		t.Errorf("preflight %d %v", p.status, p.header)
+	}
+	p = w.raw("POST", "/token", "application/x-www-form-urlencoded", strings.NewReader("grant_type=x"))
+	if p.header.Get("Access-Control-Allow-Origin") != "*" || p.header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("answer %v", p.header)
 	}
 }
