@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,7 +60,9 @@ func (l testLog) Write(b []byte) (int, error) {
 
 // playDemo is `vestibule demo` as a process of its own.
 func playDemo() error {
-	if code := run(context.Background(), append([]string{"demo"}, strings.Fields(os.Getenv("VESTIBULE_TEST_ARGS"))...), os.Stdout, os.Stderr); code != 0 {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if code := run(ctx, append([]string{"demo"}, strings.Fields(os.Getenv("VESTIBULE_TEST_ARGS"))...), os.Stdout, os.Stderr); code != 0 {
 		return fmt.Errorf("exit status %d", code)
 	}
 	return nil
@@ -293,5 +297,22 @@ func TestAStartFindsTheWorldAsTheLastOneLeftIt(t *testing.T) {
 		if got := entries(); got != 8 {
 			t.Errorf("%d connections are offered, want 8", got)
 		}
+	}
+}
+
+func TestTheDemonstrationStopsWhenItIsTold(t *testing.T) {
+	cmd := spawnDemo(t, freePort(t), t.TempDir())
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("still running after five seconds")
 	}
 }

@@ -111,7 +111,7 @@ func (w *World) Start(ctx context.Context, h House) error {
 // serve answers at a door until Close.
 func (w *World) serve(handle string, h http.Handler) {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(w.Log.Handler(), slog.LevelDebug),
 	}
 	w.mu.Lock()
