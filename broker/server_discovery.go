@@ -109,6 +109,14 @@ func (b *Broker) preflight(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// Unwrap says whose fault it is, so that what a program did wrong is not logged as ours.
+func (e *oauthError) Unwrap() error {
+	if e.status < http.StatusInternalServerError {
+		return ErrRequest
+	}
+	return nil
+}
+
 // writeOAuthError answers a program (RFC 6749 section 5.2).
 func writeOAuthError(w http.ResponseWriter, _ *http.Request, err error) {
 	e, ok := errors.AsType[*oauthError](err)

@@ -10,8 +10,9 @@ import (
 // roles are what the test binary plays when a test starts it again as a process of its own, to be
 // measured or killed: by the value of VESTIBULE_TEST_ROLE.
 var roles = map[string]func() error{
-	"demo": playDemo,
-	"load": serveLoad,
+	"crash": serveCrash,
+	"demo":  playDemo,
+	"load":  serveLoad,
 }
 
 func TestMain(m *testing.M) {

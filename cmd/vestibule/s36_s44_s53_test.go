@@ -511,3 +511,19 @@ func TestS40SubIsOnePersonsInEveryOrganization(t *testing.T) {
 		t.Errorf("%v %v", one["sub"], two["sub"])
 	}
 }
+
+// What a stranger's program does wrong fills nobody's log with errors.
+func TestWhatProgramsDoWrongIsNoErrorOfOurs(t *testing.T) {
+	log := &journal{}
+	w := worldIn(t, t.TempDir(), func(c *config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	c := w.addOIDC("acme", nil)
+	w.userinfo("not-a-token")
+	w.redeem("no-code", "no-verifier")
+	w.token(url.Values{"grant_type": {"password"}}, nil)
+	w.token(url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "client_id": {"nobody"}}, nil)
+	newBrowser(t).get(w, "/authorize?client_id=nobody")
+	newBrowser(t).send(http.MethodPost, w.url+"/arrive/"+string(c.con.ID), url.Values{"state": {"made up"}}, true)
+	if strings.Contains(log.String(), "level=ERROR") || strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("logged:\n%s", log)
+	}
+}
