@@ -222,6 +222,26 @@ func TestSwitchingOrganizationAsksOnlyWhereItMust(t *testing.T) {
 	p.See("Hello, Theo Lind", "You are here for TechCorp Inc")
 }
 
+// An organization that an app names asks which of its ways in to take, in its own language.
+func TestACompanyNamedByTheAppSpeaksItsLanguage(t *testing.T) {
+	d, _ := startDemo(t, 0, "")
+	p := browsertest.New(t, browsertest.Options{})
+	p.Goto(d.world.Address("payments"))
+	p.Click("Say which company first")
+	p.Click("MexBanco")
+	p.Screenshot("choose-connection")
+	var lang string
+	if p.Eval(`document.documentElement.lang`, &lang); !strings.HasPrefix(lang, "es") {
+		t.Errorf("MexBanco's page is in %q", lang)
+	}
+	p.Click("MightyBank ID")
+	p.Click("Continue as Ben Ortiz")
+	// He is MightyBank's and not MexBanco's.
+	p.See("MexBanco")
+	p.NotSee("Hello")
+	p.Screenshot("not-member")
+}
+
 func TestWhoeverDeclinesAtTheProviderIsToldWhere(t *testing.T) {
 	d, _ := startDemo(t, 0, "")
 	p := browsertest.New(t, browsertest.Options{})

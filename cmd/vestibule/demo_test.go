@@ -227,7 +227,7 @@ func TestS54TheDemonstrationAnswersOnLoopbackAlone(t *testing.T) {
 	}
 }
 
-// S53 of hosts: a page of another site that has its name point here reaches nothing.
+// A page of another site that lets its own name point here reaches nothing.
 func TestTheDemonstrationAnswersUnderItsOwnNamesAlone(t *testing.T) {
 	d, _ := startDemo(t, 0, "")
 	for _, at := range []string{d.issuer, d.world.Address("payments")} {

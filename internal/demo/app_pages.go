@@ -56,7 +56,7 @@ func (a *app) fill(r *http.Request, page *appPage, s *signedIn) error {
 	page.Email, _ = s.Claims["email"].(string)
 	page.Org, _ = s.Claims["org_name"].(string)
 	page.RawID, page.RawAccess = s.Raw, s.Access
-	rules, err := w.policyOf(&requestOf{r.Context(), s.Org, w.appID(a.handle)})
+	rules, err := w.policyOf(r.Context(), directory.OrgID(s.Org), w.appID(a.handle))
 	if err != nil {
 		return err
 	}

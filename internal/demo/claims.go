@@ -13,13 +13,6 @@ import (
 	"github.com/vestibule-id/vestibule/internal/fakeidp"
 )
 
-// requestOf is what a page about a sign-in asks the house for.
-type requestOf struct {
-	ctx context.Context
-	org string
-	app directory.AppID
-}
-
 // rule is one setting that holds.
 type rule struct{ Key, Title, Value, By string }
 

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -49,12 +50,12 @@ func (w *World) cameThrough(t audit.Trace) *company {
 }
 
 // policyOf is what holds for an organization's sessions and tokens, and who decided it.
-func (w *World) policyOf(r *requestOf) ([]rule, error) {
-	chain, err := w.Directory.OrgChain(r.ctx, directory.OrgID(r.org))
+func (w *World) policyOf(ctx context.Context, org directory.OrgID, app directory.AppID) ([]rule, error) {
+	chain, err := w.Directory.OrgChain(ctx, org)
 	if err != nil {
 		return nil, err
 	}
-	eff, err := w.Directory.Effective(r.ctx, chain, r.app)
+	eff, err := w.Directory.Effective(ctx, chain, app)
 	if err != nil {
 		return nil, err
 	}

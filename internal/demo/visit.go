@@ -44,7 +44,10 @@ type options struct {
 }
 
 // note is a line that the next page shows.
-type note struct{ Good, Title, Text string }
+type note struct {
+	Good        bool
+	Title, Text string
+}
 
 // signedIn is what the app knows of whoever is signed in.
 type signedIn struct {
@@ -120,13 +123,25 @@ func (a *app) ask(w http.ResponseWriter, r *http.Request, o options) error {
 	v.pending[state] = want
 	a.mu.Unlock()
 	more := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(want.verifier), oidc.Nonce(want.nonce)}
-	for name, value := range map[string]string{"organization": o.organization, "login_hint": o.hint, "prompt": map[bool]string{true: "none"}[o.silent]} {
-		if value != "" {
-			more = append(more, oauth2.SetAuthURLParam(name, value))
-		}
-	}
+	more = append(more, o.parameters()...)
 	http.Redirect(w, r, a.config(p).AuthCodeURL(state, more...), http.StatusSeeOther)
 	return nil
+}
+
+// parameters are what the request says besides what every one says.
+func (o options) parameters() []oauth2.AuthCodeOption {
+	var out []oauth2.AuthCodeOption
+	add := func(name, value string) {
+		if value != "" {
+			out = append(out, oauth2.SetAuthURLParam(name, value))
+		}
+	}
+	add("organization", o.organization)
+	add("login_hint", o.hint)
+	if o.silent {
+		add("prompt", "none")
+	}
+	return out
 }
 
 // needsPage are the errors of prompt=none that asking with pages can mend (OpenID Connect Core section
@@ -207,7 +222,7 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) error {
 	a.mu.Lock()
 	s := v.signedIn
 	v.signedIn = nil
-	v.note = &note{Good: "yes", Title: "You are signed out", Text: "Here and at the sign-in service. Your company’s own sign-in may go on."}
+	v.note = &note{Good: true, Title: "You are signed out", Text: "Here and at the sign-in service. Your company’s own sign-in may go on."}
 	a.mu.Unlock()
 	if s == nil {
 		http.Redirect(w, r, a.home(), http.StatusSeeOther)
