@@ -110,7 +110,7 @@ func refuse(t *testing.T, d *demonstration, label string) {
 	p.Goto(d.issuer)
 	p.See(code)
 	p.Click(code)
-	p.See("What the person read", title, code, "What the operator sees", want)
+	p.See("What the person was told", title, code, "What the operator sees", want)
 }
 
 // Whoever runs no scripts gets there too: the posts between sites have buttons of their own.
@@ -229,7 +229,6 @@ func TestACompanyNamedByTheAppSpeaksItsLanguage(t *testing.T) {
 	p.Goto(d.world.Address("payments"))
 	p.Click("Say which company first")
 	p.Click("MexBanco")
-	p.Screenshot("choose-connection")
 	var lang string
 	if p.Eval(`document.documentElement.lang`, &lang); !strings.HasPrefix(lang, "es") {
 		t.Errorf("MexBanco's page is in %q", lang)
@@ -239,7 +238,10 @@ func TestACompanyNamedByTheAppSpeaksItsLanguage(t *testing.T) {
 	// He is MightyBank's and not MexBanco's.
 	p.See("MexBanco")
 	p.NotSee("Hello")
-	p.Screenshot("not-member")
+	code := p.Text("#ref")
+	p.Goto(d.issuer)
+	p.Click(code)
+	p.See("What the person was told", "MexBanco", "Pregunta", "flows.not_member")
 }
 
 func TestWhoeverDeclinesAtTheProviderIsToldWhere(t *testing.T) {

@@ -316,3 +316,34 @@ func TestTheDemonstrationStopsWhenItIsTold(t *testing.T) {
 		t.Error("still running after five seconds")
 	}
 }
+
+// The story on the page is the one that the command tells, beside the running demonstration.
+func TestTheCommandTellsTheDemonstrationsStories(t *testing.T) {
+	data := t.TempDir()
+	d, _ := startDemo(t, 0, data)
+	s := newSurfer(t)
+	s.get(d.world.Address("payments") + strings.Replace(robin, "unverified-email", "no-email", 1))
+	_, rest, found := strings.Cut(s.get(d.issuer).body, `href="/demo/trace/`)
+	code, _, _ := strings.Cut(rest, `"`)
+	if !found {
+		t.Fatal("the first page tells no story")
+	}
+	page := s.get(d.issuer + "/demo/trace/" + code).body
+	if !strings.Contains(page, "vestibule trace -data "+data) {
+		t.Error("the page does not say how to ask the command")
+	}
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), []string{"trace", "-data", data, code}, &out, &errs); status != 0 {
+		t.Fatalf("%d: %s", status, errs.String())
+	}
+	for _, want := range []string{"flows.email_missing", "An answer of TechCorp ID arrived."} {
+		if !strings.Contains(out.String(), want) || !strings.Contains(page, want) {
+			t.Errorf("%q is missing in what the command says or on the page:\n%s", want, out.String())
+		}
+	}
+	for _, unknown := range []string{"ZZZZZZZZ", "not-a-code"} {
+		if got := s.get(d.issuer + "/demo/trace/" + unknown); got.status != http.StatusNotFound {
+			t.Errorf("the story %s: %d", unknown, got.status)
+		}
+	}
+}

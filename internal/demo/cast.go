@@ -42,6 +42,7 @@ type company struct {
 	provider   *fakeidp.Provider
 	logo       string // asset name
 	logoDark   string
+	locale     string // of its pages; "" is the browser's
 	brand      string // class of what is dressed in its colors
 }
 

@@ -85,9 +85,9 @@ func (w *World) storyLine(t audit.Trace) storyLine {
 		Code: audit.ShowCode(t.Code), URL: "/demo/trace/" + t.Code, Company: "No organization yet", Good: t.Outcome == "signed_in",
 		At: t.At.UTC().Format(time.RFC3339), When: t.At.Format("15:04:05"), App: w.appName(t.App), Title: "Signed in",
 	}
-	names := templates.Names{App: l.App}
-	if c := w.companyOf(directory.OrgID(t.Org)); c != nil {
-		l.Company, names.Org, names.Provider = c.name, c.name, c.idp
+	names, _ := w.names(t)
+	if names.Org != "" {
+		l.Company = names.Org
 	}
 	if !l.Good {
 		l.Title = templates.FaultOf("en", t.Fault, names).Title
@@ -133,7 +133,7 @@ type tracePage struct {
 }
 
 // read is what an error page said.
-type read struct{ Title, Cause, Remedy, Problem string }
+type read struct{ Lang, Title, Cause, Remedy string }
 
 // step is one line of a story.
 type step struct {
@@ -159,16 +159,24 @@ func (w *World) trace(out http.ResponseWriter, r *http.Request) error {
 	}
 	page := tracePage{storyLine: w.storyLine(t), Steps: stepsOf(t), Data: w.Data}
 	if !page.Good {
-		page.Read = w.readOf(t)
+		page.Read = w.readOf(t, r)
 	}
 	return w.pages.show(out, http.StatusOK, "trace.html", frame{Title: "What happened · " + page.Code, Home: "/", Page: page})
 }
 
-func (w *World) readOf(t audit.Trace) *read {
-	names := templates.Names{App: w.appName(t.App)}
+// readOf is what the person was told, in the language that they were told it in.
+func (w *World) readOf(t audit.Trace, r *http.Request) *read {
+	names, locale := w.names(t)
+	lang := templates.Language(locale, r.Header.Get("Accept-Language"))
+	p := templates.FaultOf(lang, t.Fault, names)
+	return &read{lang, p.Title, p.Cause, p.Remedy}
+}
+
+// names fill the words about a story; locale is the language of the company that it is about.
+func (w *World) names(t audit.Trace) (n templates.Names, locale string) {
+	n.App = w.appName(t.App)
 	if c := w.companyOf(directory.OrgID(t.Org)); c != nil {
-		names.Org, names.Provider = c.name, c.idp
+		n.Org, n.Provider, locale = c.name, c.idp, c.locale
 	}
-	p := templates.FaultOf("en", t.Fault, names)
-	return &read{p.Title, p.Cause, p.Remedy, t.Fault}
+	return n, locale
 }

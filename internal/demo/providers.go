@@ -29,7 +29,7 @@ func (w *World) makeCompanies() error {
 		if err != nil {
 			return err
 		}
-		c.logo, c.logoDark, c.brand = theme.Logo, theme.LogoDark, "brand-"+c.handle
+		c.logo, c.logoDark, c.locale, c.brand = theme.Logo, theme.LogoDark, theme.Locale, "brand-"+c.handle
 		people := c.people
 		for _, s := range stunts() {
 			if s.company == c.handle {
