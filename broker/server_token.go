@@ -225,6 +225,11 @@ func (b *Broker) grant(ctx context.Context, g codeGrant, code string, now time.T
 		if err := b.stands(ctx, a); err != nil {
 			return err
 		}
+		if now, err := b.Sessions.Session(ctx, g.Home, g.Session); err != nil {
+			return err
+		} else if now.Version != session.Version {
+			return ErrMoved.Because("session")
+		}
 		if err := b.Tokens.CreateToken(ctx, g.Org, t); err != nil {
 			return err
 		}

@@ -48,6 +48,7 @@ func (t *tx) putMembership(realm directory.RealmID, org directory.OrgID, m direc
 // movePerson moves a person's version: whatever was decided on the former one is decided again (S15).
 func (t *tx) movePerson(realm directory.RealmID, id directory.PersonID) error {
 	n, err := t.exec("UPDATE people SET version = version + 1 WHERE id = $1 AND realm_id = $2", id, realm)
+	t.moved(id)
 	if err == nil && n == 0 {
 		return directory.ErrPersonNotFound
 	}

@@ -21,10 +21,34 @@ func (r *row) person() directory.Person {
 		Status: directory.Status(r.text()), SessionsAfter: r.time(), Source: r.text(), CreatedAt: r.time(), Version: r.int()}
 }
 
+// member is a person as one organization sees them.
+type member struct {
+	person     directory.Person
+	membership directory.Membership
+}
+
 // Person finds whoever has a membership in org, whatever its status.
-func (s *Store) Person(ctx context.Context, org directory.OrgID, id directory.PersonID) (p directory.Person, m directory.Membership, err error) {
-	err = s.one(ctx, directory.ErrPersonNotFound, selectMember, func(r *row) { p, m = r.person(), r.membership() }, org, id)
-	return p, m, err
+func (s *Store) Person(ctx context.Context, org directory.OrgID, id directory.PersonID) (directory.Person, directory.Membership, error) {
+	t, err := s.txOf(ctx)
+	if err != nil {
+		return directory.Person{}, directory.Membership{}, err
+	}
+	now := s.now()
+	known, mark, ok := s.persons.get(string(id), string(org), now)
+	if ok && t == nil {
+		return known.person, known.membership, nil
+	}
+	var m member
+	err = s.one(ctx, directory.ErrPersonNotFound, selectMember, func(r *row) { m = member{r.person(), r.membership()} }, org, id)
+	if err == nil && t == nil {
+		s.persons.keep(string(id), string(org), m, now, mark)
+	}
+	return m.person, m.membership, err
+}
+
+// moved forgets what was read of a person, once the change is committed.
+func (t *tx) moved(id directory.PersonID) {
+	t.after = append(t.after, func() { t.store.persons.forget(string(id)) })
 }
 
 // PersonInRealm finds a person for a session.
@@ -121,6 +145,7 @@ func (s *Store) UpdatePerson(ctx context.Context, org directory.OrgID, id direct
 		n, err := t.exec(`UPDATE people SET name = $1, given = $2, family = $3, locale = $4, email = $5, email_since = $6, email_proved = $7,
 			status = $8, sessions_after = $9, version = version + 1 WHERE id = $10 AND version = $11`,
 			p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, id, was.Version)
+		t.moved(id)
 		if err == nil && n == 0 {
 			return directory.ErrMoved
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker"
@@ -36,8 +38,45 @@ func (s *Store) CreateSession(ctx context.Context, home directory.OrgID, v broke
 		if err != nil {
 			return err
 		}
+		v.Realm, v.Home, v.Version = o.Realm, home, 1
+		t.wroteSession(v)
 		return t.putMarks(v.ID, nil, v.Orgs)
 	})
+}
+
+// wroteSession remembers a session as it was just written, for the app that redeems its code next.
+func (t *tx) wroteSession(v broker.Session) {
+	s, now := t.store, t.store.now()
+	v = asKept(cloned(v))
+	slices.SortFunc(v.Orgs, func(a, b broker.OrgMark) int { return strings.Compare(string(a.Org), string(b.Org)) })
+	t.after = append(t.after, func() {
+		s.sessions.forget(string(v.ID))
+		s.sessions.wrote(string(v.ID), string(v.Home), v, now)
+	})
+}
+
+// asKept gives a session with the times that the database would give back.
+func asKept(v broker.Session) broker.Session {
+	for _, at := range []*time.Time{&v.CreatedAt, &v.Ends, &v.Ended} {
+		*at = fromMicros(micros(*at))
+	}
+	for i := range v.Orgs {
+		for _, at := range []*time.Time{&v.Orgs[i].Since, &v.Orgs[i].Seen, &v.Orgs[i].Held} {
+			*at = fromMicros(micros(*at))
+		}
+	}
+	for i := range v.Proofs {
+		for _, at := range []*time.Time{&v.Proofs[i].At, &v.Proofs[i].Seen, &v.Proofs[i].Until} {
+			*at = at.Round(0) // JSON keeps no monotonic reading
+		}
+	}
+	return v
+}
+
+// cloned gives a session whose lists may be changed.
+func cloned(v broker.Session) broker.Session {
+	v.Proofs, v.Orgs = slices.Clone(v.Proofs), slices.Clone(v.Orgs)
+	return v
 }
 
 // SessionByToken finds a session, ended or not.
@@ -47,6 +86,13 @@ func (s *Store) SessionByToken(ctx context.Context, hash [sha256.Size]byte) (bro
 
 // Session finds a session of home by its public id.
 func (s *Store) Session(ctx context.Context, home directory.OrgID, id directory.SessionID) (broker.Session, error) {
+	t, err := s.txOf(ctx)
+	if err != nil {
+		return broker.Session{}, err
+	}
+	if v, _, ok := s.sessions.get(string(id), string(home), s.now()); ok && t == nil {
+		return cloned(v), nil
+	}
 	return s.session(ctx, selectSession+"WHERE id = $1 AND home_id = $2", id, home)
 }
 
@@ -95,6 +141,8 @@ func (s *Store) UpdateSession(ctx context.Context, home directory.OrgID, id dire
 		if n == 0 {
 			return directory.ErrMoved
 		}
+		v.Version = was.Version + 1
+		t.wroteSession(v)
 		return t.putMarks(id, was.Orgs, v.Orgs)
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
@@ -61,8 +62,10 @@ type Store struct {
 	lent    int // how many readers there are
 	sealer  *sealer
 	caches
-	short   *ephemeral
-	counter *counter
+	persons  recent[member]
+	sessions recent[broker.Session]
+	short    *ephemeral
+	counter  *counter
 
 	oldSessions, oldGrants oldRows
 

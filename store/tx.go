@@ -33,6 +33,7 @@ type tx struct {
 	writes  int   // statements that wrote
 	broken  error // a step failed after it had written; the whole must not commit
 	touches []touch
+	after   []func() // run after COMMIT, before the caller is answered
 	depth   int
 }
 
@@ -130,7 +131,7 @@ func (t *tx) savepoint(ctx context.Context, fn func(context.Context) error) erro
 	if _, err := t.conn.exec(names.set); err != nil {
 		return stored(err)
 	}
-	touched := len(t.touches)
+	touched, after := len(t.touches), len(t.after)
 	err := guard(ctx, fn)
 	if err == nil {
 		err = t.broken
@@ -139,7 +140,7 @@ func (t *tx) savepoint(ctx context.Context, fn func(context.Context) error) erro
 		_, err := t.conn.exec(names.release)
 		return stored(err)
 	}
-	t.touches = t.touches[:touched]
+	t.touches, t.after = t.touches[:touched], t.after[:after]
 	if err := t.conn.script(names.rollback, names.release); err != nil {
 		t.broken = stored(err)
 		return t.broken

@@ -150,6 +150,13 @@ func (w *writer) run(group []*call) {
 		w.applied(touches)
 	}
 	for _, c := range live {
+		if c.err == nil {
+			for _, f := range c.tx.after {
+				f()
+			}
+		}
+	}
+	for _, c := range live {
 		close(c.done)
 	}
 }
