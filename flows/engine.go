@@ -35,7 +35,7 @@ type Engine struct {
 	open openLogins
 }
 
-func (e *Engine) logins() logins { return logins{e.Brief} }
+func (e *Engine) logins() logins { return logins{e.Brief, e.Now()} }
 
 func (e *Engine) loginURL(l *Login) string { return "/login/" + l.ID }
 

@@ -124,6 +124,7 @@ type Failure struct {
 	Connection string // the provider's name, as people know it
 	Report     upstream.Report
 	Again      string // where starting again may help; ""
+	Used       bool   // the login was finished already
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }

@@ -41,6 +41,9 @@ type Login struct {
 
 	Trace audit.Trace `json:"trc"`
 
+	// Used: the login is done; what is left of its row is what tells its browser so.
+	Used bool `json:"usd,omitempty"`
+
 	stored []byte // the row as it was read, for Swap
 }
 
@@ -57,8 +60,12 @@ type Arrived struct {
 // arrival finds its login without another look-up.
 const loginLen = 43
 
-// logins keeps logins in the short-lived store.
-type logins struct{ brief.Store }
+// logins keeps logins in the short-lived store, for as long again as they live: whoever comes too late,
+// or clicks twice, is told where to begin again.
+type logins struct {
+	brief.Store
+	now time.Time
+}
 
 func loginKey(id string) string { return "login/" + id }
 
@@ -68,10 +75,10 @@ func (l logins) put(ctx context.Context, login *Login) error {
 		return err
 	}
 	login.stored = b
-	return l.Put(ctx, loginKey(login.ID), b, Life)
+	return l.Put(ctx, loginKey(login.ID), b, 2*Life)
 }
 
-// get reads a login; ErrOver when there is none.
+// get reads a login that goes on; ErrOver when there is none.
 func (l logins) get(ctx context.Context, id string) (*Login, error) {
 	if len(id) != loginLen {
 		return nil, ErrOver
@@ -83,6 +90,9 @@ func (l logins) get(ctx context.Context, id string) (*Login, error) {
 	var login Login
 	if err := json.Unmarshal(b, &login); err != nil {
 		return nil, ErrOver.With(err)
+	}
+	if login.Used || !l.now.Before(login.Started.Add(Life)) {
+		return nil, &Failure{Err: ErrOver.Because("used or too old"), App: login.Request.App, At: l.now, Used: login.Used}
 	}
 	login.stored = b
 	return &login, nil
@@ -104,10 +114,23 @@ func (l logins) save(ctx context.Context, login *Login) error {
 	return nil
 }
 
-// use takes the login out of the store: of many requests at once one gets it.
+// use ends the login: of many requests at once one gets it, whatever the others have written meanwhile.
 func (l logins) use(ctx context.Context, login *Login) error {
-	_, err := l.Take(ctx, loginKey(login.ID))
-	return over(err)
+	last, err := json.Marshal(Login{ID: login.ID, Browser: login.Browser, Started: login.Started, Used: true, Request: Request{App: login.Request.App}})
+	if err != nil {
+		return err
+	}
+	for old := login.stored; ; {
+		err := l.Swap(ctx, loginKey(login.ID), old, last)
+		if !errors.Is(err, brief.ErrTaken) {
+			return over(err)
+		}
+		now, err := l.get(ctx, login.ID)
+		if err != nil {
+			return err
+		}
+		old = now.stored
+	}
 }
 
 func (l logins) drop(ctx context.Context, id string) error { return l.Delete(ctx, loginKey(id)) }

@@ -74,6 +74,8 @@ func (e *errorPages) page(f *flows.Failure, look templates.Look, contact string,
 	switch {
 	case errors.Is(f.Err, flows.ErrElsewhere):
 		return templates.OverPage{Reason: templates.OverOtherBrowser, App: f.App.Name, AppURL: f.App.Home, Code: code}
+	case f.Used:
+		return templates.OverPage{Reason: templates.OverUsed, App: f.App.Name, AppURL: f.App.Home, Code: code}
 	case errors.Is(f.Err, flows.ErrOver):
 		return templates.OverPage{Reason: templates.OverExpired, App: f.App.Name, AppURL: f.App.Home, Code: code}
 	case errors.Is(f.Err, flows.ErrNotMember), errors.Is(f.Err, flows.ErrSuspended):

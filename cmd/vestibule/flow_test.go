@@ -168,6 +168,25 @@ func TestOneAnswerDeliveredOftenIsOneCode(t *testing.T) {
 	})
 }
 
+// The back button and the second click after the end: the login says that it is finished, leads back to
+// the app, and gives nothing more.
+func TestAFinishedLoginSaysSo(t *testing.T) {
+	answering(t, func(t *testing.T, w *world, c company) {
+		b := newBrowser(t)
+		form := b.authorize(w, w.request(nil))
+		f := forms(form)[0]
+		f.values.Set("identifier", "ada@acme.example")
+		b.follow(b.send(http.MethodPost, w.url+f.action, f.values, false)).code(t)
+		for what, p := range map[string]*page{
+			"back": b.get(w, form.url.Path), "again": b.send(http.MethodPost, w.url+f.action, f.values, false), "other": b.get(w, form.url.Path+"?other=1"),
+		} {
+			if p.status != http.StatusGone || !strings.Contains(textOf(p.body), "already finished") || !strings.Contains(p.body, `href="http://127.0.0.1:5555/"`) {
+				t.Errorf("%s: %d %s", what, p.status, textOf(p.body))
+			}
+		}
+	})
+}
+
 // A login is over after half an hour, and says where to begin again.
 func TestAnExpiredLoginSaysWhereToBeginAgain(t *testing.T) {
 	answering(t, func(t *testing.T, w *world, c company) {
@@ -182,7 +201,7 @@ func TestAnExpiredLoginSaysWhereToBeginAgain(t *testing.T) {
 			"reload": b.get(w, form.url.Path), "answer": b.send(http.MethodPost, w.url+f.action, f.values, false),
 			"the provider's answer": b.follow(b.deliver(answer)),
 		} {
-			if p.status != http.StatusGone || p.sent() != "" || !shownCode.MatchString(p.body) {
+			if p.status != http.StatusGone || p.sent() != "" || !shownCode.MatchString(p.body) || !strings.Contains(p.body, `href="http://127.0.0.1:5555/"`) {
 				t.Errorf("%s: %d %s", what, p.status, textOf(p.body))
 			}
 		}
