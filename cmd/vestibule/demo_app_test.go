@@ -199,3 +199,29 @@ func TestYourAppIsReady(t *testing.T) {
 		}
 	}
 }
+
+// A copy of the session's cookie is worth nothing after Reset: the session itself has ended.
+func TestResetEndsTheSessionItself(t *testing.T) {
+	d, _ := startDemo(t, 0, "")
+	app := d.world.Address("payments")
+	s := newSurfer(t)
+	s.get(answered(s, app).String())
+	copied := newSurfer(t)
+	at, err := url.Parse(d.issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied.client.Jar.SetCookies(at, s.client.Jar.Cookies(at))
+	silent := app + "/switch?organization=main%2Ftechcorp"
+	if got := copied.get(silent); !strings.Contains(got.body, "Hello, Robin Wrong") {
+		t.Fatalf("before Reset the copy is not good either: %d at %s", got.status, got.at)
+	}
+	res, err := s.client.Post(d.issuer+"/demo/reset", "application/x-www-form-urlencoded", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := copied.get(silent); strings.Contains(got.body, "Hello") || !strings.Contains(got.body, "Who are you?") {
+		t.Errorf("after Reset the copy leads to %s", got.at)
+	}
+}
