@@ -165,6 +165,24 @@ func TestACodeLivesSixtySeconds(t *testing.T) {
 	}
 }
 
+// lasting is a short-lived store whose clock stands still.
+type lasting struct{ brief.Store }
+
+func (l lasting) Put(ctx context.Context, key string, value []byte, _ time.Duration) error {
+	return l.Store.Put(ctx, key, value, time.Hour)
+}
+
+func TestACodeLivesSixtySecondsByOurOwnClockToo(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	w.h.broker.Brief = lasting{w.h.broker.Brief}
+	code, r := w.freshCode(acme.org, nil)
+	w.clock.pass(61 * time.Second)
+	if tok := w.redeem(code, r.verifier); tok.Error != "invalid_grant" {
+		t.Errorf("after 61 s: %s", tok.raw)
+	}
+}
+
 // The registered method is enforced: each app is tried with every way of proving itself, and only its
 // own works.
 func TestTheRegisteredClientAuthenticationIsEnforced(t *testing.T) {

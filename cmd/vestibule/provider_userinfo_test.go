@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/directory"
@@ -109,6 +113,60 @@ func TestS25OnlyAnAccessTokenIsAnAccessToken(t *testing.T) {
 		}
 		if status, _ := w.userinfo(tok.Access); status != 200 {
 			t.Errorf("app with %s, the token itself: %d", alg, status)
+		}
+	}
+}
+
+// resigned is a token's claims, changed, under another typ, signed by our own key: what another door of
+// this house might one day sign.
+func (w *world) resigned(token, typ string, change func(map[string]any)) string {
+	w.t.Helper()
+	keys, err := w.h.store.Keys(w.t.Context(), "oidc")
+	w.must(err)
+	key := keys[slices.IndexFunc(keys, func(k broker.Key) bool { return k.Alg == "ES256" })]
+	private, err := x509.ParsePKCS8PrivateKey(key.Private)
+	w.must(err)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: private, KeyID: key.KID}}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	w.must(err)
+	c := claims(w.t, token)
+	if change != nil {
+		change(c)
+	}
+	jws, err := signer.Sign(encode(w.t, c))
+	w.must(err)
+	out, err := jws.CompactSerialize()
+	w.must(err)
+	return out
+}
+
+func TestS25TypIssuerAudienceAndEndOfOurOwnTokensAreChecked(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	b, tok := w.signedIn(acme.org)
+	if status, _ := w.userinfo(w.resigned(tok.Access, "at+jwt", nil)); status != 200 {
+		t.Fatalf("the forgery is not even one: %d", status)
+	}
+	for name, bad := range map[string]string{
+		"typ JWT":              w.resigned(tok.Access, "JWT", nil),
+		"typ logout+jwt":       w.resigned(tok.Access, "logout+jwt", nil),
+		"another issuer":       w.resigned(tok.Access, "at+jwt", func(c map[string]any) { c["iss"] = "https://evil.example" }),
+		"another audience":     w.resigned(tok.Access, "at+jwt", func(c map[string]any) { c["aud"] = "payments" }),
+		"no end":               w.resigned(tok.Access, "at+jwt", func(c map[string]any) { delete(c, "exp") }),
+		"another grant":        w.resigned(tok.Access, "at+jwt", func(c map[string]any) { c["jti"] = "grt_x" }),
+		"another person":       w.resigned(tok.Access, "at+jwt", func(c map[string]any) { c["sub"] = "per_x" }),
+		"no organization":      w.resigned(tok.Access, "at+jwt", func(c map[string]any) { delete(c, "org_id") }),
+		"another organization": w.resigned(tok.Access, "at+jwt", func(c map[string]any) { c["org_id"] = string(w.addOrg("retail", "")) }),
+	} {
+		if status, info := w.userinfo(bad); status != 401 || info["error"] != "invalid_token" {
+			t.Errorf("%s: %d %v", name, status, info)
+		}
+	}
+	for name, hint := range map[string]string{
+		"typ at+jwt":     w.resigned(tok.ID, "at+jwt", nil),
+		"another issuer": w.resigned(tok.ID, "JWT", func(c map[string]any) { c["iss"] = "https://evil.example" }),
+	} {
+		if p := b.logout(w, url.Values{"id_token_hint": {hint}}); p.status != http.StatusBadRequest {
+			t.Errorf("logout hint, %s: %d", name, p.status)
 		}
 	}
 }
