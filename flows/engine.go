@@ -56,6 +56,7 @@ func (e *Engine) Start(w http.ResponseWriter, r *http.Request, req Request) (Dec
 	if err := e.route(ctx, l, e.remembered(r)); err != nil {
 		return Decision{}, e.failure(l, err, upstream.Connection{}, nil)
 	}
+	l.routed(now)
 	t, d, err := e.decide(ctx, l, r)
 	if err != nil && req.Silent {
 		return d, e.failure(l, err, upstream.Connection{}, nil)

@@ -148,6 +148,20 @@ func (login *Login) owned(cookie string) bool {
 	return cookie != "" && subtle.ConstantTimeCompare(h[:], login.Browser[:]) == 1
 }
 
+// routed notes how the organization was found, where one was.
+func (login *Login) routed(now time.Time) {
+	how := map[Route]string{
+		RouteRemembered: "This browser signed in there before.",
+		RouteIdentifier: "The address or handle leads there.",
+		RouteSession:    "The session of this browser is for it.",
+		RouteNamed:      "The app named it.",
+		RouteChosen:     "The person chose it among their own.",
+	}[login.Route]
+	if login.Org != "" && how != "" {
+		login.note(now, audit.Step{Name: "route", Text: "The organization is known. " + how, Facts: map[string]string{"org": string(login.Org)}})
+	}
+}
+
 // note adds a line to the login's trace.
 func (login *Login) note(now time.Time, step audit.Step) {
 	step.At = now

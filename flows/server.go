@@ -102,8 +102,12 @@ func (e *Engine) answer(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
 		return nil
 	}
+	org, route := l.Org, l.Route
 	if err := steps[d.Step].Take(r.Context(), t, form); err != nil {
 		return e.failure(l, err, upstream.Connection{}, nil)
+	}
+	if l.Org != org || l.Route != route {
+		l.routed(t.State.Now)
 	}
 	if err := e.logins().save(r.Context(), l); errors.Is(err, ErrOutOfOrder) {
 		http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
