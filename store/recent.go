@@ -23,7 +23,7 @@ type kept[V any] struct {
 
 const (
 	recentLife  = time.Second
-	recentLimit = 4096
+	recentLimit = 1024
 )
 
 // get gives what was read lately of a subject as seen from one side, else the mark that keep wants.
