@@ -30,6 +30,8 @@ type authRequest struct {
 	Nonce       string          `json:"non,omitempty"`
 	Challenge   string          `json:"chl,omitempty"`
 	Silent      bool            `json:"sil,omitempty"`
+	// Meant is whom the app's id_token_hint names: nobody else is signed in.
+	Meant directory.PersonID `json:"mnt,omitempty"`
 
 	force, pick  bool
 	maxAge       *time.Duration
@@ -139,7 +141,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.locales,
 	}
 	if !req.pick {
-		if start.Session, err = b.held(ctx, r, req.hint); err != nil {
+		if start.Session, err = b.held(ctx, r, req.hint, req.Meant); err != nil {
 			return err
 		}
 	}
@@ -225,7 +227,23 @@ func (b *Broker) parse(ctx context.Context, app App, redirect string, values url
 			return req, err
 		}
 	}
+	if err := b.parseHint(&req, app, values.Get("id_token_hint")); err != nil {
+		return req, err
+	}
 	return req, b.resolveOrg(ctx, app, &req)
+}
+
+// parseHint reads whom the app means by a token that we gave it, expired or not.
+func (b *Broker) parseHint(req *authRequest, app App, hint string) error {
+	if hint == "" {
+		return nil
+	}
+	c, err := b.readHint(hint)
+	if err != nil || c.Audience != app.ClientID {
+		return invalid("id_token_hint is no token that this app was given")
+	}
+	req.Meant = c.Subject
+	return nil
 }
 
 func parseKind(_ *authRequest, _ App, v url.Values) error {

@@ -135,9 +135,13 @@ func (b *Broker) running(ctx context.Context, s Session) (directory.Person, bool
 	return p, young && chain.Status() == directory.Active, nil
 }
 
-// held is the session that a request should go on with: the one that hint means, else the current.
-func (b *Broker) held(ctx context.Context, r *http.Request, hint string) (*flows.Held, error) {
+// held is the session that a request should go on with: that of the person whom the app means, or the one
+// that its login_hint finds, else the current.
+func (b *Broker) held(ctx context.Context, r *http.Request, hint string, meant directory.PersonID) (*flows.Held, error) {
 	list, err := b.browserSessions(ctx, r)
+	if meant != "" {
+		list = slices.DeleteFunc(list, func(s brought) bool { return s.Person != meant })
+	}
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 	if err := json.Unmarshal(res.Payload, &req); err != nil {
 		return ErrRequest.With(err)
 	}
+	if req.Meant != "" && req.Meant != res.Person.ID {
+		return b.answerError(w, r, req.RedirectURI, req.State, errOtherPerson)
+	}
 	var s signIn
 	var err error
 	for range 3 {
@@ -65,6 +68,10 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 	}
 	return b.answer(w, r, req.RedirectURI, req.State, url.Values{"code": {code}})
 }
+
+// errOtherPerson: whoever signed in is not whom the app's id_token_hint names (OpenID Connect Core
+// section 3.1.2.1).
+var errOtherPerson = &authError{"login_required", "somebody else signed in than the id_token_hint names"}
 
 // signIn is what a finished login left.
 type signIn struct {

@@ -74,13 +74,12 @@ func (b *Broker) parseLogout(ctx context.Context, v url.Values) (logoutRequest, 
 	req := logoutRequest{state: v.Get("state")}
 	clientID := v.Get("client_id")
 	if hint := v.Get("id_token_hint"); hint != "" {
-		body, err := b.Keys.verify(hint, "JWT")
+		c, err := b.readHint(hint)
 		if err != nil {
-			return req, ErrHint.With(err)
+			return req, err
 		}
-		var c idClaims // an expired one will do (section 2)
-		if err := json.Unmarshal(body, &c); err != nil || c.Issuer != b.Issuer || clientID != "" && c.Audience != clientID {
-			return req, ErrHint.Because("issuer or audience")
+		if clientID != "" && c.Audience != clientID {
+			return req, ErrHint.Because("audience")
 		}
 		clientID, req.sid = c.Audience, c.SID
 	}
@@ -101,6 +100,20 @@ func (b *Broker) parseLogout(ctx context.Context, v url.Values) (logoutRequest, 
 		req.after = after
 	}
 	return req, nil
+}
+
+// readHint reads an id token of ours that an app shows again. An expired one will do (OpenID Connect
+// RP-Initiated Logout section 2, Core section 3.1.2.1).
+func (b *Broker) readHint(hint string) (idClaims, error) {
+	var c idClaims
+	body, err := b.Keys.verify(hint, "JWT")
+	if err != nil {
+		return c, ErrHint.With(err)
+	}
+	if err := json.Unmarshal(body, &c); err != nil || c.Issuer != b.Issuer {
+		return c, ErrHint.Because("issuer")
+	}
+	return c, nil
 }
 
 // meant finds the session and the organization that the hint's sid names.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -400,4 +403,77 @@ func TestOneOfSeveralConnectionsIsChosen(t *testing.T) {
 		t.Errorf("a connection of another organization: %d", got.status)
 	}
 	w.redeem(post(string(second.con.ID)).code(t), r.verifier)
+}
+
+// One provider that hangs, or answers megabytes, slows nobody else's sign-in. Times are compared with
+// each other, for alone they say nothing.
+func TestOneProviderThatHangsSlowsNobodyElse(t *testing.T) {
+	for _, how := range []fakeidp.Misbehavior{fakeidp.Slow, fakeidp.Megabytes} {
+		t.Run(string(how), func(t *testing.T) {
+			w := newWorld(t)
+			good, bad := w.addOIDC("good", nil), w.addOIDC("bad", nil)
+			newBrowser(t).signIn(w, in(bad.org)) // its documents are known
+			typical := func() time.Duration {
+				var times []time.Duration
+				for range 15 {
+					b, began := newBrowser(t), time.Now()
+					b.authorize(w, w.request(in(good.org))).code(t)
+					times = append(times, time.Since(began))
+				}
+				return median(times)
+			}
+			alone := typical()
+			var stuck []*page
+			var browsers []*browser
+			for range 24 {
+				b := newBrowser(t)
+				browsers = append(browsers, b)
+				stuck = append(stuck, b.atProvider(w, b.depart(w, w.request(in(bad.org)))))
+			}
+			bad.idp.SetMisbehavior(how)
+			var all sync.WaitGroup
+			for i, b := range browsers {
+				all.Go(func() {
+					if p := b.follow(b.deliver(stuck[i])); how == fakeidp.Megabytes && p.status < 400 {
+						t.Errorf("an answer of megabytes signed somebody in: %d", p.status)
+					}
+				})
+			}
+			time.Sleep(50 * time.Millisecond)
+			beside := typical()
+			all.Wait()
+			t.Logf("alone %v, beside it %v", alone, beside)
+			if beside > 8*alone {
+				t.Errorf("a sign-in takes %v beside a provider that is %s, and %v without", beside, how, alone)
+			}
+		})
+	}
+}
+
+// What nobody opened for a connection is not reached through it, and the page tells nothing of what is
+// there (S23).
+func TestS23AConnectionReachesNothingPrivateThatTheOperatorDidNotOpen(t *testing.T) {
+	w := newWorld(t)
+	var reached atomic.Int64
+	secret := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secret.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			reached.Add(1)
+		}
+	}
+	secret.StartTLS()
+	defer secret.Close()
+	c := w.addOIDC("acme", nil)
+	w.change(c, func(x *upstream.Connection) {
+		x.Config = encode(t, oidc.Config{ClientID: "vestibule", Endpoints: &oidc.Endpoints{
+			Authorization: c.idp.Base + "/authorize", Token: secret.URL + "/token", JWKS: c.idp.Base + "/jwks",
+		}})
+	})
+	p := newBrowser(t).authorize(w, w.request(in(c.org)))
+	if reached.Load() != 0 || p.sent() != "" || p.status < 400 {
+		t.Errorf("reached %d times: %s %d", reached.Load(), p.url, p.status)
+	}
+	if _, port, _ := strings.Cut(secret.Listener.Addr().String(), ":"); strings.Contains(p.body, port) || strings.Contains(p.body, "refused") {
+		t.Errorf("the page tells what is there: %s", textOf(p.body))
+	}
 }

@@ -326,3 +326,56 @@ func TestASessionThatEndsWhileAPickerIsOpenGivesNothing(t *testing.T) {
 		t.Errorf("neither signing in again nor refused: %s %d", at.url, at.status)
 	}
 }
+
+// An app that shows the token of the person it knows gets a code for that person or none (OpenID Connect
+// Core section 3.1.2.1).
+func TestATokenHintSignsInNobodyElse(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	c.people("ada", "ada@acme.example", "eve", "eve@acme.example")
+	b := newBrowser(t)
+	ada := b.signIn(w, in(c.org))
+	c.idp.SetAuto("eve")
+	eve := b.signIn(w, func(v url.Values) { in(c.org)(v); v.Set("prompt", "login") })
+	ask := func(x *browser, hint, prompt string) (sub any, fault string) {
+		r := w.request(func(v url.Values) {
+			in(c.org)(v)
+			v.Set("id_token_hint", hint)
+			if prompt != "" {
+				v.Set("prompt", prompt)
+			}
+		})
+		p := x.authorize(w, r)
+		if p.sent() == "" {
+			return nil, p.url.Query().Get("error")
+		}
+		return claims(t, w.redeem(p.sent(), r.verifier).ID)["sub"], ""
+	}
+	is := func(tok tokenAnswer) any { return claims(t, tok.ID)["sub"] }
+	w.clock.pass(20 * time.Minute) // the tokens are over: as hints they are good
+	if sub, fault := ask(b, ada.ID, "none"); sub != is(ada) {
+		t.Errorf("Ada's session is in this browser: %v %s", sub, fault)
+	}
+	if sub, fault := ask(b, eve.ID, "none"); sub != is(eve) {
+		t.Errorf("Eve's session is in this browser: %v %s", sub, fault)
+	}
+	x := newBrowser(t)
+	x.signIn(w, in(c.org)) // Eve
+	if sub, fault := ask(x, ada.ID, "none"); sub != nil || fault != "login_required" {
+		t.Errorf("Ada is not signed in here: %v %s", sub, fault)
+	}
+	if sub, fault := ask(x, ada.ID, ""); sub != nil || fault != "login_required" {
+		t.Errorf("the provider signed somebody else in: %v %s", sub, fault)
+	}
+	for name, hint := range map[string]string{"garbage": "x.y.z", "an access token": ada.Access, "bent": ada.ID[:len(ada.ID)-4] + "AAAA"} {
+		if sub, fault := ask(b, hint, "none"); sub != nil || fault != "invalid_request" {
+			t.Errorf("%s: %v %s", name, sub, fault)
+		}
+	}
+	desk, secret := w.addApp("desk", nil)
+	w.must(w.h.directory.Entitle(t.Context(), operator, directory.Entitlement{Org: c.org, App: desk.ID}))
+	w.app, w.secret = desk, secret
+	if sub, fault := ask(b, ada.ID, "none"); sub != nil || fault != "invalid_request" {
+		t.Errorf("another app's token: %v %s", sub, fault)
+	}
+}
