@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -312,4 +313,47 @@ func (w *world) redeemed(t *testing.T, b *browser, change func(url.Values)) toke
 		t.Fatalf("token: %s", tok.raw)
 	}
 	return tok
+}
+
+// outrun lets something happen between the door's answer and the write that rests on it.
+type outrun struct {
+	directory.Tx
+	once   sync.Once
+	change func()
+}
+
+func (o *outrun) InTx(ctx context.Context, fn func(context.Context) error) error {
+	o.once.Do(o.change)
+	return o.Tx.InTx(ctx, fn)
+}
+
+// A change that commits after the door was asked is never outrun by a code or a token (S15).
+func TestS15NoWriteRestsOnWhatChangedMeanwhile(t *testing.T) {
+	for name, change := range map[string]func(a *admitted){
+		"the connection is disabled":    func(a *admitted) { a.change(a.company, func(c *upstream.Connection) { c.Status = upstream.Disabled }) },
+		"the policy is tightened":       func(a *admitted) { a.policy(a.org, map[string]string{"sso.protocols": `["saml"]`}) },
+		"the organization is suspended": func(a *admitted) { a.must(a.setOrg(a.org, directory.Suspended)) },
+		"the person is suspended":       func(a *admitted) { a.must(a.setPerson(directory.Suspended)) },
+		"the membership is suspended":   func(a *admitted) { a.must(a.membership(directory.Suspended, time.Time{})) },
+		"the entitlement is removed": func(a *admitted) {
+			a.must(a.h.directory.RemoveEntitlement(context.Background(), a.org, a.app.ID))
+		},
+	} {
+		for door, try := range map[string]func(a *admitted) bool{
+			"redemption":     func(a *admitted) bool { return a.redeem(a.code, a.verifier).Status == http.StatusOK },
+			"code issue":     func(a *admitted) bool { return a.elsewhere.follow(a.elsewhere.deliver(a.answer)).sent() != "" },
+			"single sign-on": func(a *admitted) bool { return a.session.authorize(a.world, a.request(in(a.org))).sent() != "" },
+		} {
+			t.Run(name+", "+door, func(t *testing.T) {
+				a := admit(t)
+				real := a.h.broker.Tx
+				o := &outrun{Tx: real, change: func() { change(a) }}
+				a.h.broker.Tx = o
+				if try(a) {
+					t.Errorf("%s let somebody through", door)
+				}
+				o.once.Do(func() { t.Error("the change never happened") })
+			})
+		}
+	}
 }
