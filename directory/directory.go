@@ -250,6 +250,7 @@ type (
 		LinkIdentity(ctx context.Context, org OrgID, i Identity) error
 		// IdentitiesOf lists a person's upstream accounts in all organizations of the realm.
 		IdentitiesOf(ctx context.Context, realm RealmID, person PersonID) ([]Identity, error)
+		// TouchIdentity notes that it was used to sign in, to the hour.
 		TouchIdentity(ctx context.Context, org OrgID, key IdentityKey, at time.Time) error
 	}
 	Entitlements interface {

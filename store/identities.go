@@ -10,12 +10,23 @@ import (
 
 var _ directory.Identities = (*Store)(nil)
 
-// PersonByIdentity finds who signs in as key, compared byte by byte (S4). org is the connection's.
-func (s *Store) PersonByIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey) (p directory.Person, err error) {
-	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+` FROM identities i JOIN people p ON p.id = i.person_id
+// PersonByIdentity finds who signs in as key, compared byte by byte (S4). org is the connection's. The
+// membership there comes along, because it is what every login asks for next.
+func (s *Store) PersonByIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey) (directory.Person, error) {
+	t, err := s.txOf(ctx)
+	if err != nil {
+		return directory.Person{}, err
+	}
+	var m member
+	mark := s.persons.mark()
+	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+", "+membershipColumns+` FROM identities i JOIN people p ON p.id = i.person_id
+		LEFT JOIN memberships m ON m.org_id = i.org_id AND m.person_id = p.id
 		WHERE i.connection_id = $1 AND i.issuer = $2 AND i.subject = $3 AND i.qualifiers = $4 AND i.org_id = $5`,
-		func(r *row) { p = r.person() }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
-	return p, err
+		func(r *row) { m = member{r.person(), r.membership()} }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
+	if err == nil && t == nil && m.membership.Person != "" {
+		s.persons.keep(string(m.person.ID), string(org), m, s.now(), mark)
+	}
+	return m.person, err
 }
 
 // LinkIdentity links an upstream account of org's own connection to a person of the realm.
@@ -65,15 +76,16 @@ func (s *Store) IdentitiesOf(ctx context.Context, realm directory.RealmID, perso
 	return list, err
 }
 
-// TouchIdentity notes a login.
+// TouchIdentity notes a login, to the hour: a row that every login reads is not written by every login.
 func (s *Store) TouchIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey, at time.Time) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		n, err := t.exec(`UPDATE identities SET last_login = $6
-			WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND qualifiers = $4 AND org_id = $5`,
-			key.Connection, key.Issuer, key.Subject, key.Qualifiers, org, at)
-		if err == nil && n == 0 {
-			return directory.ErrPersonNotFound
+			WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND qualifiers = $4 AND org_id = $5 AND last_login <= $7`,
+			key.Connection, key.Issuer, key.Subject, key.Qualifiers, org, at, at.Add(-time.Hour))
+		if err != nil || n > 0 {
+			return err
 		}
+		_, err = s.PersonByIdentity(ctx, org, key)
 		return err
 	})
 }

@@ -34,6 +34,13 @@ func (c *recent[V]) get(subject, side string, now time.Time) (v V, mark uint64, 
 	return k.value, c.moves, ok && now.Before(k.until)
 }
 
+// mark is what keep wants of a read that begins now.
+func (c *recent[V]) mark() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.moves
+}
+
 // keep remembers what was read, unless something was forgotten since mark.
 func (c *recent[V]) keep(subject, side string, v V, now time.Time, mark uint64) {
 	c.mu.Lock()
