@@ -41,9 +41,6 @@ type Login struct {
 
 	Trace audit.Trace `json:"trc"`
 
-	// Used: the login is done; what is left of its row is what tells its browser so.
-	Used bool `json:"usd,omitempty"`
-
 	stored []byte // the row as it was read, for Swap
 }
 
@@ -60,14 +57,21 @@ type Arrived struct {
 // arrival finds its login without another look-up.
 const loginLen = 43
 
-// logins keeps logins in the short-lived store, for as long again as they live: whoever comes too late,
-// or clicks twice, is told where to begin again.
+// logins keeps logins in the short-lived store, and a little longer than they live: whoever comes just
+// too late, or clicks twice, is told where to begin again.
 type logins struct {
 	brief.Store
 	now time.Time
 }
 
+const (
+	late     = 5 * time.Minute  // how long an abandoned login still says whose it was
+	afterUse = 20 * time.Second // how long a finished one does: as long as a double click takes, and no more
+)
+
 func loginKey(id string) string { return "login/" + id }
+
+func usedKey(id string) string { return "used/" + id }
 
 func (l logins) put(ctx context.Context, login *Login) error {
 	b, err := json.Marshal(login)
@@ -75,7 +79,7 @@ func (l logins) put(ctx context.Context, login *Login) error {
 		return err
 	}
 	login.stored = b
-	return l.Put(ctx, loginKey(login.ID), b, 2*Life)
+	return l.Put(ctx, loginKey(login.ID), b, Life+late)
 }
 
 // get reads a login that goes on; ErrOver when there is none.
@@ -84,15 +88,18 @@ func (l logins) get(ctx context.Context, id string) (*Login, error) {
 		return nil, ErrOver
 	}
 	b, err := l.Get(ctx, loginKey(id))
+	if errors.Is(err, brief.ErrGone) {
+		return nil, l.finished(ctx, id)
+	}
 	if err != nil {
-		return nil, over(err)
+		return nil, err
 	}
 	var login Login
 	if err := json.Unmarshal(b, &login); err != nil {
 		return nil, ErrOver.With(err)
 	}
-	if login.Used || !l.now.Before(login.Started.Add(Life)) {
-		return nil, &Failure{Err: ErrOver.Because("used or too old"), App: login.Request.App, At: l.now, Used: login.Used}
+	if !l.now.Before(login.Started.Add(Life)) {
+		return nil, &Failure{Err: ErrOver.Because("too old"), App: login.Request.App, At: l.now}
 	}
 	login.stored = b
 	return &login, nil
@@ -114,23 +121,31 @@ func (l logins) save(ctx context.Context, login *Login) error {
 	return nil
 }
 
-// use ends the login: of many requests at once one gets it, whatever the others have written meanwhile.
+// use ends the login: of many requests at once one gets it.
 func (l logins) use(ctx context.Context, login *Login) error {
-	last, err := json.Marshal(Login{ID: login.ID, Browser: login.Browser, Started: login.Started, Used: true, Request: Request{App: login.Request.App}})
+	if _, err := l.Take(ctx, loginKey(login.ID)); errors.Is(err, brief.ErrGone) {
+		return l.finished(ctx, login.ID)
+	} else if err != nil {
+		return err
+	}
+	app, err := json.Marshal(login.Request.App)
 	if err != nil {
 		return err
 	}
-	for old := login.stored; ; {
-		err := l.Swap(ctx, loginKey(login.ID), old, last)
-		if !errors.Is(err, brief.ErrTaken) {
-			return over(err)
-		}
-		now, err := l.get(ctx, login.ID)
-		if err != nil {
-			return err
-		}
-		old = now.stored
+	return l.Put(ctx, usedKey(login.ID), app, afterUse)
+}
+
+// finished is why a login that is not there is over, with its app where it was finished just now.
+func (l logins) finished(ctx context.Context, id string) error {
+	b, err := l.Get(ctx, usedKey(id))
+	if err != nil {
+		return over(err)
 	}
+	f := &Failure{Err: ErrOver.Because("used"), At: l.now, Used: true}
+	if err := json.Unmarshal(b, &f.App); err != nil {
+		return ErrOver.With(err)
+	}
+	return f
 }
 
 func (l logins) drop(ctx context.Context, id string) error { return l.Delete(ctx, loginKey(id)) }
