@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/broker/upstream/oidc"
 	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/fakeidp"
 )
 
@@ -137,6 +139,37 @@ func TestDoubleSubmitsDoNoHarm(t *testing.T) {
 		}
 	}
 	b.follow(b.get(w, p.url.Path)).code(t)
+}
+
+// faster is another tab that writes the login just before the nth write of this one.
+type faster struct {
+	brief.Store
+	swaps, at int
+}
+
+func (f *faster) Swap(ctx context.Context, key string, old, next []byte) error {
+	if f.swaps++; f.swaps == f.at {
+		return brief.ErrTaken
+	}
+	return f.Store.Swap(ctx, key, old, next)
+}
+
+// Whichever write of a login another tab is faster at, the browser is shown where the login stands.
+func TestATabThatIsSlowerSeesWhereTheLoginStands(t *testing.T) {
+	for at := 1; at <= 4; at++ {
+		answering(t, func(t *testing.T, w *world, c company) {
+			w.h.engine.Brief = &faster{Store: w.h.store.Brief(), at: at}
+			b := newBrowser(t)
+			p := b.authorize(w, w.request(nil))
+			f := forms(p)[0]
+			f.values.Set("identifier", "ada@acme.example")
+			got := b.follow(b.send(http.MethodPost, w.url+f.action, f.values, false))
+			if got.url.Path == p.url.Path { // the answer was the one that lost
+				got = b.answer(got, "identifier", "ada@acme.example")
+			}
+			got.code(t)
+		})
+	}
 }
 
 // atOnce does something in many copies of the browser at the same time.

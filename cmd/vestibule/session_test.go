@@ -265,7 +265,45 @@ func TestS47TheHomeOrganizationsLifetimeEndsTheSession(t *testing.T) {
 	}
 }
 
-// The provider's own word that its session ends is a ceiling too (SessionNotOnOrAfter).
+// And it is today's lifetime that counts, not the one of the day on which the session began.
+func TestS47TheHomeOrganizationsLifetimeIsFoldedAnew(t *testing.T) {
+	w := newWorld(t)
+	home, host := w.addOIDC("home", nil), w.addOIDC("host", nil)
+	b := newBrowser(t)
+	b.signIn(w, in(home.org))
+	w.member(host.org, w.person(home, "home-1").ID, home.con.ID)
+	w.redeemed(t, b, in(host.org))
+	w.clock.pass(31 * time.Minute)
+	w.policy(home.org, map[string]string{"session.lifetime": `"30m"`})
+	if code, fault := b.silently(w, in(host.org)); code != "" || fault != "login_required" {
+		t.Errorf("code %q, error %q", code, fault)
+	}
+}
+
+// A session that its person ended is over for every copy of its cookie.
+func TestAnEndedSessionIsOverForEveryCopyOfItsCookie(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	b := newBrowser(t)
+	b.signIn(w, in(c.org))
+	thief := b.twin()
+	p := b.get(w, "/logout")
+	for _, f := range forms(p) {
+		if strings.HasPrefix(f.action, "/logout/confirm") {
+			b.send(http.MethodPost, w.url+f.action, f.values, false)
+		}
+	}
+	if b.cookies()["vs"] != "" {
+		t.Error("the cookie is still there")
+	}
+	if code, fault := thief.silently(w, nil); code != "" || fault != "login_required" {
+		t.Errorf("code %q, error %q", code, fault)
+	}
+	if p := thief.get(w, "/logout"); strings.Contains(p.body, "ada@acme.example") {
+		t.Error("the ended session still tells whose it was")
+	}
+}
+
 func TestAPersonWhoIsSignedOutEverywhereIsSignedOutEverywhere(t *testing.T) {
 	w := newWorld(t)
 	c := w.addOIDC("acme", nil)
@@ -301,6 +339,20 @@ func TestSwitchingToAnOrganizationThatTheSessionDoesNotSatisfyAsksForInteraction
 	if code, fault := b.silently(w, in(two.org)); code != "" || fault != "interaction_required" {
 		t.Errorf("code %q, error %q", code, fault)
 	}
+}
+
+// The picker takes what it offered and nothing else.
+func TestThePickerTakesOnlyWhatItOffered(t *testing.T) {
+	w, _, strict, b := twoLegs(t)
+	stranger := w.addOIDC("stranger", nil)
+	p := b.authorize(w, w.request(nil))
+	for _, org := range []string{string(stranger.org), "", "org_made_up"} {
+		got := b.follow(b.send(http.MethodPost, w.url+p.url.Path+"/choose", url.Values{"org": {org}, "step": {"choose"}}, false))
+		if got.status < 400 || got.sent() != "" {
+			t.Errorf("%q: %s %d", org, got.url, got.status)
+		}
+	}
+	b.pick(p, strict).code(t)
 }
 
 // A session that ended in one tab gives nothing in the other, and its person can go on by signing in.
