@@ -79,13 +79,15 @@ func (s *Store) IdentitiesOf(ctx context.Context, realm directory.RealmID, perso
 // TouchIdentity notes a login, to the hour: a row that every login reads is not written by every login.
 func (s *Store) TouchIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey, at time.Time) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		n, err := t.exec(`UPDATE identities SET last_login = $6
-			WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND qualifiers = $4 AND org_id = $5 AND last_login <= $7`,
-			key.Connection, key.Issuer, key.Subject, key.Qualifiers, org, at, at.Add(-time.Hour))
-		if err != nil || n > 0 {
+		var last time.Time
+		err := s.one(ctx, directory.ErrPersonNotFound, `SELECT last_login FROM identities
+			WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND qualifiers = $4 AND org_id = $5`,
+			func(r *row) { last = r.time() }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
+		if err != nil || at.Sub(last) < time.Hour {
 			return err
 		}
-		_, err = s.PersonByIdentity(ctx, org, key)
+		_, err = t.exec(`UPDATE identities SET last_login = $5 WHERE connection_id = $1 AND issuer = $2 AND subject = $3 AND qualifiers = $4`,
+			key.Connection, key.Issuer, key.Subject, key.Qualifiers, at)
 		return err
 	})
 }
