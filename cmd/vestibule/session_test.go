@@ -237,16 +237,23 @@ func TestS47ThePersonsOwnSignInsAreActivity(t *testing.T) {
 	}
 }
 
-// What was held when a leg was opened is a ceiling: loosening the policy later prolongs nothing.
+// What was held when a leg was opened is a ceiling: loosening the policy later prolongs nothing, at home or
+// elsewhere.
 func TestS47HeldIsACeilingWhenPolicyIsLoosened(t *testing.T) {
-	w := newWorld(t)
-	c := w.addOIDC("acme", nil)
-	w.policy(c.org, map[string]string{"session.lifetime": `"30m"`})
-	b := newBrowser(t)
-	b.signIn(w, in(c.org))
-	w.policy(c.org, map[string]string{"session.lifetime": `"8h"`})
+	w, lax, strict, b := twoLegs(t)
+	w.policy(strict, map[string]string{"session.lifetime": `"30m"`})
+	w.redeemed(t, b, in(strict))
+	w.policy(strict, map[string]string{"session.lifetime": `"8h"`})
 	w.clock.pass(31 * time.Minute)
-	if code, _ := b.silently(w, in(c.org)); code != "" {
+	if code, _ := b.silently(w, in(strict)); code != "" {
+		t.Error("a loosened policy prolonged a leg")
+	}
+	w.policy(lax.org, map[string]string{"session.lifetime": `"30m"`})
+	x := newBrowser(t)
+	x.signIn(w, in(lax.org))
+	w.policy(lax.org, map[string]string{"session.lifetime": `"8h"`})
+	w.clock.pass(31 * time.Minute)
+	if code, _ := x.silently(w, in(lax.org)); code != "" {
 		t.Error("a loosened policy prolonged a session")
 	}
 }
