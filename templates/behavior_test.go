@@ -17,8 +17,14 @@ import (
 // stage shows one page at /, counts what is posted to /take, and answers it slowly.
 func stage(t *testing.T, page templates.Page) (url string, posts *atomic.Int64) {
 	t.Helper()
+	return wearing(t, costume{theme: "acme-bank", org: "Acme Bank", lang: "en"}, page)
+}
+
+// wearing is a stage in a costume.
+func wearing(t *testing.T, c costume, page templates.Page) (url string, posts *atomic.Int64) {
+	t.Helper()
 	kit := templatestest.New(t)
-	look := kit.Look(t, "acme-bank", "Acme Bank", "en")
+	look := kit.Look(t, c.theme, c.org, c.lang)
 	posts = new(atomic.Int64)
 	mux := http.NewServeMux()
 	mux.Handle("/assets/", kit.Assets)
@@ -134,6 +140,23 @@ func TestAnImpatientPersonSendsOnce(t *testing.T) {
 	p.Fill("identifier", "other@acme.example")
 	p.Click("Continue")
 	p.See("identifier=other%40acme.example")
+}
+
+// What is wrong with an answer is said by the page, in its own language: the browser's bubble stays away.
+func TestAnEmptyAnswerIsSent(t *testing.T) {
+	onlyAddresses := templates.IdentifyPage{Action: "/take", Step: "identify"}
+	url, posts := stage(t, onlyAddresses)
+	p := browsertest.New(t, browsertest.Options{})
+	p.Goto(url)
+	p.Click("Continue")
+	p.See("Taken", "identifier=&step=identify")
+	p.Goto(url)
+	p.Fill("identifier", "priya")
+	p.Click("Continue")
+	p.See("identifier=priya&step=identify")
+	if n := posts.Load(); n != 2 {
+		t.Errorf("sent %d times", n)
+	}
 }
 
 func TestEveryAnswerWorksWithoutScript(t *testing.T) {

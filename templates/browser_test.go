@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/vestibule-id/vestibule/internal/browsertest"
@@ -104,6 +105,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 				p.Axe()
 				p.Screenshot(fmt.Sprintf("page-%02d-%s", i, c))
 				fits(t, p, path)
+				largeEnough(t, p, path)
 				p.Eval(`document.documentElement.dir = "rtl"`, nil)
 				fits(t, p, path+" from right to left")
 			}
@@ -118,5 +120,50 @@ func fits(t *testing.T, p *browsertest.Page, what string) {
 	p.Eval(`document.documentElement.scrollWidth - innerWidth`, &over)
 	if over > 0 {
 		t.Errorf("%s is %v px wider than the window", what, over)
+	}
+}
+
+// largeEnough fails when something to press is less than 24 px high (WCAG 2.2, 2.5.8). A box is pressed by
+// its label.
+func largeEnough(t *testing.T, p *browsertest.Page, what string) {
+	t.Helper()
+	var small []string
+	p.Eval(`[...document.querySelectorAll("a[href], button, summary, input:not([type=hidden])")].filter(e => e.checkVisibility())
+		.map(e => e.type === "checkbox" ? e.closest("label") : e).filter(e => e.getBoundingClientRect().height < 24).map(e => e.outerHTML)`, &small)
+	if len(small) > 0 {
+		t.Errorf("%s: too small to press: %q", what, small)
+	}
+}
+
+// The longest names that are kept, without a space to break at, widen no page.
+func TestLongNamesStayInside(t *testing.T) {
+	org, app := strings.Repeat("W", 128), strings.Repeat("Ü", 120)
+	domain := strings.Repeat("b", 247) + ".example"
+	mail := strings.Repeat("a", 64) + "@" + domain
+	refused := templates.FaultOf("en", "saml.bad_cert", templates.Names{Provider: org, Org: org, App: app})
+	refused.Who, refused.Contact, refused.Code, refused.BackURL, refused.RetryURL, refused.App = org, "it@acmebank.example", "VB-7Q4K-29TM", "/", "/", app
+	item := []templates.ChooseItem{{Value: "1", Name: org, Hint: mail, LastUsed: true}}
+	for _, page := range []templates.Page{
+		templates.IdentifyPage{
+			App: app, Org: org, Error: templates.IdentifyUnknownDomain, Domain: domain, Value: mail, Suggestion: mail, Connection: "c", ConnectionName: org,
+			Remembered: []templates.RememberedOrg{{Value: "a", Name: org, Hint: mail}},
+		},
+		templates.NoCompanyPage{Value: mail, App: app},
+		templates.ChoosePage{App: app, Who: mail, ChangeURL: "/", CanRemember: true, Items: item},
+		templates.ChooseConnectionPage{App: app, Org: org, Who: mail, ChangeURL: "/", Items: item},
+		templates.LeavingPage{URL: "/", Provider: org, Host: domain, Org: org, Who: mail, ChangeURL: "/"},
+		templates.NotMemberPage{Org: org, App: app, Who: mail, Contact: "it@acmebank.example", OtherURL: "/", AppURL: "/", Code: "VB-7Q4K-29TM"},
+		templates.OverPage{Reason: templates.OverUsed, App: app, AppURL: "/", Code: "VB-7Q4K-29TM"},
+		templates.LogoutConfirmPage{App: app, Who: mail, CancelURL: "/"},
+		templates.LogoutDonePage{App: app, AppURL: "/", Remains: []string{org}},
+		refused,
+	} {
+		for _, c := range []costume{{"acme-bank", org, "en", 320, false}, {"mexbanco", org, "es", 1280, true}} {
+			url, _ := wearing(t, c, page)
+			p := browsertest.New(t, browsertest.Options{Width: c.width, Dark: c.dark})
+			p.Goto(url)
+			p.Screenshot(fmt.Sprintf("long-%s-%d", strings.ReplaceAll(page.Template(), "/", "-"), c.width))
+			fits(t, p, page.Template())
+		}
 	}
 }

@@ -4,7 +4,6 @@ const $ = (s, r = document) => r.querySelectorAll(s);
 // Send a form once.
 for (const f of $('form[data-once]')) f.addEventListener('submit', (e) => {
   if (f.dataset.sent) return e.preventDefault();
-  if (!f.checkValidity()) { e.preventDefault(); return f.reportValidity(); }
   f.dataset.sent = 1;
   (e.submitter ?? f.querySelector('[type=submit]'))?.setAttribute('aria-busy', 'true');
 });
