@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/vestibule-id/vestibule/audit"
@@ -107,11 +108,16 @@ func mayMend(f *fault.Error) bool {
 	case fault.Unavailable, fault.Throttled, fault.Expired, fault.Denied:
 		return true
 	}
-	switch f.Code {
-	case "upstream.unreachable", "upstream.busy", "flows.email_domain", "flows.not_fresh":
-		return true
-	}
-	return false
+	return slices.Contains(mendable, f.Code)
+}
+
+// mendable are the faults of providers whose remedy tells the person to start again: what fails for a
+// moment, and what another account or a fresh sign-in there would mend.
+var mendable = []string{
+	"flows.email_domain", "flows.not_fresh",
+	"oidc.auth_time", "oidc.expired", "oidc.hosted_domain", "oidc.signature", "oidc.tenant", "oidc.token_endpoint", "oidc.userinfo",
+	"saml.bad_signature", "saml.expired", "saml.not_fresh",
+	"upstream.busy", "upstream.malformed", "upstream.unreachable",
 }
 
 // details are for the organization's administrator: parsed fields only, and the first check that failed.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // newFlags makes a command's flags, with a usage that says what the command does.
@@ -12,7 +13,7 @@ func newFlags(name, args, about string, errs io.Writer) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(errs)
 	f.Usage = func() {
-		fmt.Fprintf(errs, "Usage: vestibule %s [flags] %s\n\n%s\n\n", name, args, about)
+		fmt.Fprintf(errs, "Usage: vestibule %s\n\n%s\n\n", strings.TrimSpace(name+" [flags] "+args), about)
 		f.PrintDefaults()
 	}
 	return f
@@ -28,4 +29,11 @@ func parseFlags(f *flag.FlagSet, args []string) error {
 		return errUsage
 	}
 	return nil
+}
+
+// misused says what is wrong with the command line, then how it is right.
+func misused(f *flag.FlagSet, what string) error {
+	fmt.Fprintf(f.Output(), "vestibule %s: %s\n\n", f.Name(), what)
+	f.Usage()
+	return errUsage
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,26 +18,43 @@ import (
 
 var (
 	errCode    = fault.New(fault.Invalid, "vestibule.trace_code", "That is not a trace code. It has eight letters and digits, as on the error page: VB-7Q4K-29TM.")
-	errNoTrace = fault.New(fault.NotFound, "vestibule.trace_unknown", "There is no trace with that code. Traces are kept for 14 days. A request that named no known app leaves a line in the log instead: look for the code there.")
+	errNoData  = fault.New(fault.NotFound, "vestibule.trace_data", "There is no database in that directory. Name the data directory that the service was started with.")
+	errNoTrace = fault.New(fault.NotFound, "vestibule.trace_unknown", "There is no trace with that code. Traces are kept for 14 days. A request that named no known app leaves a line in the log instead, and so do logins that fail too often: look for the code there.")
 )
 
 // runTrace tells how a login went.
 func runTrace(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := newFlags("trace", "CODE", "Tells how the login went whose error page showed CODE.", errs)
 	data := flags.String("data", "", "the data directory of the service (required)")
-	if err := parseFlags(flags, args); err != nil {
-		return err
+	shown := ""
+	for rest := args; ; rest = flags.Args()[1:] { // flags may stand behind the code too
+		if err := parseFlags(flags, rest); err != nil {
+			return err
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		if shown != "" {
+			return misused(flags, "One code at a time.")
+		}
+		shown = flags.Arg(0)
 	}
-	if flags.NArg() != 1 || *data == "" {
-		flags.Usage()
-		return errUsage
+	switch {
+	case shown == "":
+		return misused(flags, "Name the code that the error page showed.")
+	case *data == "":
+		return misused(flags, "Name the data directory of the service with -data.")
 	}
-	code, ok := audit.ParseCode(flags.Arg(0))
+	code, ok := audit.ParseCode(shown)
 	if !ok {
 		return errCode
 	}
+	file := filepath.Join(*data, "vestibule.db")
+	if _, err := os.Stat(file); err != nil { // asking a question makes no database
+		return errNoData.With(err)
+	}
 	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	db, err := store.Open(ctx, store.Options{Path: filepath.Join(*data, "vestibule.db"), Now: time.Now, Log: log, Beside: true})
+	db, err := store.Open(ctx, store.Options{Path: file, Now: time.Now, Log: log, Beside: true})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestACommandLineThatIsWrongSaysWhatIs(t *testing.T) {
+	empty := t.TempDir()
+	for _, tc := range []struct {
+		line   string
+		status int
+		says   string
+	}{
+		{"", 0, "demo "},
+		{"help", 0, "trace "},
+		{"help trace", 0, "Usage: vestibule trace [flags] CODE"},
+		{"demo -h", 0, "Usage: vestibule demo [flags]\n"},
+		{"--version", 0, "vestibule "},
+		{"serve", 2, `vestibule has no command "serve".`},
+		{"demo -port 70000", 1, "A port is a number"},
+		{"demo -colour", 2, "-colour"},
+		{"trace -data " + empty, 2, "Name the code"},
+		{"trace VB-7Q4K-29TM", 2, "Name the data directory"},
+		{"trace -data " + empty + " VB-7Q4K-29TM VB-7Q4K-29TM", 2, "One code at a time."},
+		{"trace -data " + empty + " VB-7Q", 1, "That is not a trace code."},
+		{"trace VB-7Q4K-29TM -data " + empty, 1, "There is no database in that directory."},
+	} {
+		var said bytes.Buffer
+		if status := run(t.Context(), strings.Fields(tc.line), &said, &said); status != tc.status || !strings.Contains(said.String(), tc.says) {
+			t.Errorf("vestibule %s: status %d, want %d, and %q in\n%s", tc.line, status, tc.status, tc.says, &said)
+		}
+	}
+	if files, err := os.ReadDir(empty); err != nil || len(files) > 0 {
+		t.Errorf("asking left %v behind, %v", files, err)
+	}
+}
