@@ -133,8 +133,8 @@ func (a App) checkURI(raw string) error {
 
 func loopback(host string) bool { return host == "127.0.0.1" || host == "::1" || host == "localhost" }
 
-// allows says whether a redirect URI is registered: the same string, or, for a native app, the same but
-// for the port of a loopback address (RFC 8252 section 7.3).
+// allows says whether a redirect URI is registered: the same string, or, for a native app, the same string
+// but for the port of a loopback address (RFC 8252 section 7.3).
 func (a App) allows(redirect string) bool {
 	if slices.Contains(a.RedirectURIs, redirect) {
 		return true
@@ -152,8 +152,7 @@ func (a App) allows(redirect string) bool {
 		if err != nil || have.Scheme != "http" || have.Hostname() != asked.Hostname() {
 			continue
 		}
-		asked.Host = have.Host
-		if asked.String() == r {
+		if redirect == "http://"+asked.Host+strings.TrimPrefix(r, "http://"+have.Host) {
 			return true
 		}
 	}

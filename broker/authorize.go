@@ -51,8 +51,9 @@ func invalid(description string) *authError { return &authError{"invalid_request
 // The authorize parameters that are read. Others are ignored, as RFC 6749 section 3.1 says, but one
 // that comes twice refuses the request, known or not.
 const (
-	maxState = 4096
-	maxHint  = 320
+	maxState   = 4096
+	maxHint    = 320
+	maxLocales = 200
 )
 
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`) // S256 of anything (RFC 7636 section 4.2)
@@ -91,18 +92,26 @@ func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
 // keptLife is how long the browser has to follow one redirect.
 const keptLife = 10 * time.Minute
 
-// keep counts what it keeps as it counts what begins a login (S53).
+// keep keeps a request and sends the browser to fetch it.
 func (b *Broker) keep(w http.ResponseWriter, r *http.Request, at string, form url.Values) error {
-	if err := b.Limits.AuthorizePerNetwork.Check(r.Context(), b.Counter, web.Network(b.Proxies.Address(r))); err != nil {
-		return err
-	}
-	id := directory.NewSecret()
-	if err := b.Brief.Put(r.Context(), "request/"+id, []byte(form.Encode()), keptLife); err != nil {
+	id, err := b.put(r, form)
+	if err != nil {
 		return err
 	}
 	http.Redirect(w, r, at+"?continue="+id, http.StatusSeeOther)
 	return nil
 }
+
+// put counts what it keeps as what begins a login is counted (S53).
+func (b *Broker) put(r *http.Request, form url.Values) (id string, err error) {
+	if err := b.Limits.AuthorizePerNetwork.Check(r.Context(), b.Counter, b.network(r)); err != nil {
+		return "", err
+	}
+	id = directory.NewSecret()
+	return id, b.Brief.Put(r.Context(), "request/"+id, []byte(form.Encode()), keptLife)
+}
+
+func (b *Broker) network(r *http.Request) string { return web.Network(b.Proxies.Address(r)) }
 
 func (b *Broker) kept(ctx context.Context, id string) (url.Values, error) {
 	raw, err := b.Brief.Get(ctx, "request/"+id)
@@ -118,7 +127,7 @@ func (b *Broker) kept(ctx context.Context, id string) (url.Values, error) {
 // begin starts the login that a request asks for.
 func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values) error {
 	ctx := r.Context()
-	if err := b.Limits.AuthorizePerNetwork.Check(ctx, b.Counter, web.Network(b.Proxies.Address(r))); err != nil {
+	if err := b.Limits.AuthorizePerNetwork.Check(ctx, b.Counter, b.network(r)); err != nil {
 		return err
 	}
 	app, redirect, err := b.caller(ctx, values)
@@ -138,7 +147,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	}
 	start := flows.Request{
 		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint,
-		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.locales,
+		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.locales, Network: b.network(r),
 	}
 	if !req.pick {
 		if start.Session, err = b.held(ctx, r, req.hint, req.Meant); err != nil {
@@ -226,6 +235,9 @@ func (b *Broker) parse(ctx context.Context, app App, redirect string, values url
 		if err := check(&req, app, values); err != nil {
 			return req, err
 		}
+	}
+	if len(req.locales) > maxLocales {
+		req.locales = "" // a wish that cannot be met is no error (OpenID Connect Core section 3.1.2.1)
 	}
 	if err := b.parseHint(&req, app, values.Get("id_token_hint")); err != nil {
 		return req, err
@@ -437,15 +449,19 @@ func (b *Broker) answer(w http.ResponseWriter, r *http.Request, redirect, state 
 		q.Set("state", state)
 	}
 	q.Set("iss", b.Issuer)
-	glue := "?"
-	if strings.Contains(redirect, "?") {
-		glue = "&"
-	}
 	status := http.StatusFound
 	if r.Method == http.MethodPost {
 		status = http.StatusSeeOther
 	}
-	w.Header().Set("Location", redirect+glue+q.Encode())
+	w.Header().Set("Location", withQuery(redirect, q))
 	w.WriteHeader(status)
 	return nil
+}
+
+// withQuery adds parameters to a registered address and leaves the rest of it as it is.
+func withQuery(address string, q url.Values) string {
+	if strings.Contains(address, "?") {
+		return address + "&" + q.Encode()
+	}
+	return address + "?" + q.Encode()
 }

@@ -82,6 +82,8 @@ type Broker struct {
 type Limits struct {
 	AuthorizePerNetwork web.Limit // new logins from one network
 	AuthorizePerApp     web.Limit
+	StoriesPerNetwork   web.Limit // traces of failed logins
+	StoriesPerApp       web.Limit
 }
 
 // DefaultLimits keep one network from filling the store, and let a large office sign in at nine.
@@ -89,6 +91,8 @@ func DefaultLimits() Limits {
 	return Limits{
 		AuthorizePerNetwork: web.Limit{Name: "authorize-network", Most: 1200, Per: time.Minute},
 		AuthorizePerApp:     web.Limit{Name: "authorize-app", Most: 60000, Per: time.Minute},
+		StoriesPerNetwork:   web.Limit{Name: "stories-network", Most: 1000, Per: time.Hour},
+		StoriesPerApp:       web.Limit{Name: "stories-app", Most: 10000, Per: time.Hour},
 	}
 }
 

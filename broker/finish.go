@@ -47,6 +47,13 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 		return ErrRequest.With(err)
 	}
 	if req.Meant != "" && req.Meant != res.Person.ID {
+		app, err := b.Apps.AppByID(r.Context(), req.App)
+		if err != nil {
+			return err
+		}
+		if err := b.stillRegistered(app, req); err != nil {
+			return err
+		}
 		return b.answerError(w, r, req.RedirectURI, req.State, errOtherPerson)
 	}
 	var s signIn
@@ -67,6 +74,14 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 		return err
 	}
 	return b.answer(w, r, req.RedirectURI, req.State, url.Values{"code": {code}})
+}
+
+// stillRegistered refuses an address that the app gave up since it asked: it may be in other hands by now.
+func (b *Broker) stillRegistered(app App, req authRequest) error {
+	if app.allows(req.RedirectURI) {
+		return nil
+	}
+	return &flows.Failure{Err: ErrRedirectURI.Because("given up since the app asked"), App: app.facts(), At: b.Now()}
 }
 
 // errOtherPerson: whoever signed in is not whom the app's id_token_hint names (OpenID Connect Core
@@ -93,7 +108,10 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 	org := res.Org.Org()
 	in := admitRequest{
 		Person: res.Person.ID, Realm: org.Realm, Org: org.ID, App: req.App,
-		Fresh: res.Fresh, Started: res.Trace.At,
+		Fresh: res.Fresh,
+	}
+	if len(res.Fresh) > 0 { // else the session alone answers for the person, as it is now
+		in.Started = res.Trace.At
 	}
 	mine := slices.IndexFunc(list, func(x brought) bool { return x.Person == res.Person.ID && x.Realm == org.Realm })
 	if mine >= 0 {
@@ -101,6 +119,9 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 		in.Session = list[mine].held()
 	}
 	if s.admission, err = b.Admit(ctx, in); err != nil {
+		return s, err
+	}
+	if err := b.stillRegistered(s.admission.app, req); err != nil {
 		return s, err
 	}
 	if mine < 0 && len(res.Fresh) == 0 {

@@ -136,8 +136,8 @@ func (b *Broker) meant(ctx context.Context, list []brought, req logoutRequest) (
 }
 
 func (b *Broker) confirmLogout(w http.ResponseWriter, r *http.Request, req logoutRequest, s brought, q url.Values) error {
-	id := directory.NewSecret()
-	if err := b.Brief.Put(r.Context(), "request/"+id, []byte(q.Encode()), keptLife); err != nil {
+	id, err := b.put(r, q)
+	if err != nil {
 		return err
 	}
 	page := templates.LogoutConfirmPage{
@@ -266,22 +266,18 @@ func (b *Broker) upstreamsOf(ctx context.Context, s Session) []string {
 // loggedOut sends the browser on, or says what ended and what did not.
 func (b *Broker) loggedOut(w http.ResponseWriter, r *http.Request, req logoutRequest, remains []string) error {
 	if req.after != "" {
-		return b.goAfter(w, r, req)
+		return b.goAfter(w, req)
 	}
 	return b.page(w, r, "", req.app.Name, templates.LogoutDonePage{App: req.app.Name, AppURL: req.app.Home, Remains: remains})
 }
 
-func (b *Broker) goAfter(w http.ResponseWriter, r *http.Request, req logoutRequest) error {
-	to, err := url.Parse(req.after)
-	if err != nil {
-		return ErrPostLogout.With(err)
-	}
+func (b *Broker) goAfter(w http.ResponseWriter, req logoutRequest) error {
+	to := req.after
 	if req.state != "" {
-		q := to.Query()
-		q.Set("state", req.state)
-		to.RawQuery = q.Encode()
+		to = withQuery(to, url.Values{"state": {req.state}})
 	}
-	http.Redirect(w, r, to.String(), http.StatusSeeOther)
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 

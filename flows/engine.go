@@ -27,12 +27,27 @@ type Engine struct {
 	Cookies   web.Cookies
 	Traces    audit.Traces
 	Finishers map[string]Finisher
+	Stories   Stories
 	Now       func() time.Time
 	Log       *slog.Logger
 	// Origin is the issuer's origin, without a trailing slash.
 	Origin string
 
 	open openLogins
+}
+
+// Stories bounds the traces of failed logins, for whoever knows an app can make as many as they like
+// (S53). The zero Stories keeps all.
+type Stories struct {
+	Counter            brief.Counter
+	PerNetwork, PerApp web.Limit
+}
+
+func (s Stories) admit(ctx context.Context, req Request) error {
+	if err := s.PerNetwork.Check(ctx, s.Counter, req.Network); err != nil {
+		return err
+	}
+	return s.PerApp.Check(ctx, s.Counter, string(req.App.ID))
 }
 
 func (e *Engine) logins() logins { return logins{e.Brief, e.Now()} }
@@ -53,7 +68,11 @@ func (e *Engine) Start(w http.ResponseWriter, r *http.Request, req Request) (Dec
 	ctx, now := r.Context(), e.Now()
 	l := &Login{ID: directory.NewSecret(), Started: now, Request: req}
 	l.Trace = audit.Trace{Code: audit.NewCode(), At: now, App: string(req.App.ID)}
-	if err := e.route(ctx, l, e.remembered(r)); err != nil {
+	err := e.route(ctx, l, e.remembered(r))
+	if err != nil && !req.Silent {
+		return Decision{}, e.end(ctx, l, err)
+	}
+	if err != nil {
 		return Decision{}, e.failure(l, err, upstream.Connection{}, nil)
 	}
 	l.routed(now)
@@ -371,11 +390,16 @@ func (e *Engine) ended(ctx context.Context, l *Login, err error) error {
 	return f
 }
 
-// keepTrace stores the story of a login that failed, under the code that its page shows.
+// keepTrace stores the story of a login that failed, under the code that its page shows. Where too many
+// fail, the story is a line in the log.
 func (e *Engine) keepTrace(ctx context.Context, l *Login, f *Failure) {
 	l.note(f.At, failedStep(f))
 	tr := l.Trace
 	tr.Org, tr.Outcome, tr.Fault = string(l.Org), "refused", codeOf(f)
+	if e.Stories.admit(ctx, l.Request) != nil {
+		e.Log.InfoContext(ctx, "a login failed", "trace", tr.Code, "code", tr.Fault, "org", tr.Org, "app", tr.App, "error", f.Err)
+		return
+	}
 	if err := e.Traces.SaveTrace(context.WithoutCancel(ctx), tr); err != nil {
 		e.Log.ErrorContext(ctx, "a trace could not be kept", "trace", tr.Code, "error", err)
 	}

@@ -59,6 +59,8 @@ type Request struct {
 	Locales string `json:"loc,omitempty"`
 	// Session is the browser's running session, when it has one.
 	Session *Held `json:"ses,omitempty"`
+	// Network is where the request came from, for limits.
+	Network string `json:"net,omitempty"`
 	// Silent asks for an answer without a page: Start then writes nothing unless the login is done.
 	Silent bool `json:"-"`
 }

@@ -62,14 +62,14 @@ func (e *Engine) show(w http.ResponseWriter, r *http.Request) error {
 // choice.
 func (e *Engine) other(w http.ResponseWriter, r *http.Request, l *Login) error {
 	l.Attempt, l.Arrived, l.Person, l.Proofs = nil, nil, "", nil
-	l.Connection, l.Identifier, l.Note, l.Request.Session = "", "", "", nil
+	l.Connection, l.Identifier, l.Note, l.Keep, l.Request.Session = "", "", "", false, nil
 	l.Org, l.Route = "", RouteNone
 	if l.Request.Org != "" {
 		l.Org, l.Route = l.Request.Org, RouteNamed
 	}
 	l.Request.Hint = ""
-	if err := e.logins().save(r.Context(), l); err != nil {
-		return err
+	if err := e.logins().save(r.Context(), l); err != nil && !errors.Is(err, ErrOutOfOrder) {
+		return err // out of order, another click was faster: show where the login is now
 	}
 	http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
 	return nil
@@ -104,7 +104,7 @@ func (e *Engine) answer(w http.ResponseWriter, r *http.Request) error {
 	}
 	org, route := l.Org, l.Route
 	if err := steps[d.Step].Take(r.Context(), t, form); err != nil {
-		return e.failure(l, err, upstream.Connection{}, nil)
+		return e.end(r.Context(), l, err)
 	}
 	if l.Org != org || l.Route != route {
 		l.routed(t.State.Now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker/upstream"
@@ -73,12 +74,16 @@ func (t *Turn) attempt(id directory.ConnectionID) (made bool) {
 	if l.Attempt != nil && l.Connection == id {
 		return false
 	}
+	hint := l.Identifier
+	if l.Route == RouteIdentifier && !strings.Contains(hint, "@") {
+		hint = "" // a handle names the organization, and nobody in it
+	}
 	l.Connection = id
 	l.Attempt = &upstream.Attempt{
 		ID:    l.ID + directory.NewSecret()[:attemptLen],
 		Nonce: directory.NewSecret(), Verifier: directory.NewSecret(),
 		At: t.State.Now, Until: l.Started.Add(Life),
-		LoginHint: l.Identifier, Force: l.Request.Force, MaxAge: l.Request.MaxAge,
+		LoginHint: hint, Force: l.Request.Force, MaxAge: l.Request.MaxAge,
 	}
 	return true
 }

@@ -62,7 +62,11 @@ func (identify) Take(ctx context.Context, t *Turn, answer url.Values) error {
 	if org := directory.OrgID(answer.Get("org")); org != "" {
 		return t.Engine.routeRemembered(ctx, l, org, t.Remembered)
 	}
-	l.Identifier = answer.Get("identifier")
+	l.Identifier = strings.TrimSpace(answer.Get("identifier"))
+	if len(l.Identifier) > maxIdentifier { // the row stays small, and there is nothing to look up
+		l.Identifier, l.Note = "", noteMalformed
+		return nil
+	}
 	found, err := t.Engine.routeIdentifier(ctx, l, l.Identifier)
 	switch {
 	case errors.Is(err, errEmpty):
@@ -77,6 +81,9 @@ func (identify) Take(ctx context.Context, t *Turn, answer url.Values) error {
 	return nil
 }
 
+// maxIdentifier is the longest address there can be (RFC 5321 section 4.5.3.1).
+const maxIdentifier = 320
+
 var (
 	errEmpty     = errors.New("nothing was typed")
 	errMalformed = errors.New("neither an address nor a handle")
@@ -90,7 +97,7 @@ func (e *Engine) routeIdentifier(ctx context.Context, l *Login, typed string) (b
 	if typed == "" {
 		return false, errEmpty
 	}
-	if len(typed) > 320 {
+	if len(typed) > maxIdentifier {
 		return false, errMalformed
 	}
 	org, con, err := e.lookUp(ctx, l.Request.Realm, typed)

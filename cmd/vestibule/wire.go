@@ -94,6 +94,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	h.engine = &flows.Engine{
 		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c), Looks: looks, Pages: h.pages, Cookies: h.cookies,
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
+		Stories: flows.Stories{Counter: db.Counter(), PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
 	keys := &broker.Keyring{Store: db, Now: c.Now}
 	if err := keys.Load(ctx); err != nil {

@@ -132,7 +132,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, pattern := m.mux.Handler(r)
 	if pattern == "" {
 		PageHeaders(w.Header(), m.Secure)
-		m.ErrorPage(w, r, m.unrouted(h, r))
+		m.ErrorPage(w, r, m.unrouted(w, h, r))
 		return
 	}
 	// ServeHTTP again, so that path values are set.
@@ -157,10 +157,11 @@ func (m *Mux) admissible(r *http.Request) error {
 
 // unrouted says whether an address is unknown or only the method is. The router's own handler knows;
 // it is asked with a writer that keeps nothing but the status.
-func (m *Mux) unrouted(h http.Handler, r *http.Request) error {
+func (m *Mux) unrouted(w http.ResponseWriter, h http.Handler, r *http.Request) error {
 	var probe statusOnly
 	h.ServeHTTP(&probe, r)
 	if probe.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", probe.header.Get("Allow")) // RFC 9110 section 15.5.6
 		return ErrMethod
 	}
 	return ErrNotFound
