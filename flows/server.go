@@ -145,8 +145,11 @@ func (e *Engine) arrive(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	arrived, err := e.accept(ctx, l, in)
+	if err != nil && here && ctx.Err() != nil {
+		return err // the browser left in the middle, by a second click: what it brings next is still good
+	}
 	if err != nil {
-		return e.end(ctx, l, err)
+		return e.end(context.WithoutCancel(ctx), l, err)
 	}
 	if !here {
 		return e.park(w, r, l, arrived)

@@ -200,12 +200,28 @@ func TestBrowserBackAndReloadDoNoHarm(t *testing.T) {
 	})
 }
 
+// finished goes on where a second click came too late for the first one's answer: the page says that the
+// sign-in is done and leads back to the app, where nobody is asked again for more than an organization.
+func (s *stage) finished(p *browsertest.Page, organization string) {
+	if strings.HasPrefix(p.URL(), s.shop) {
+		return
+	}
+	p.See("already finished", "VB-")
+	p.Click("Start again")
+	p.Click("Sign in at the shop")
+	if organization != "" {
+		p.Click(organization)
+	}
+}
+
 func TestBrowserDoubleClicksDoNoHarm(t *testing.T) {
 	inBrowsers(t, func(t *testing.T, s *stage, o browsertest.Options) {
 		p := browsertest.New(t, o)
 		s.open(p, "")
+		p.Allow("410")
 		p.Fill("identifier", "ada@acme.example")
 		p.DoubleClick("Continue")
+		s.finished(p, "")
 		p.See("Signed in at acme")
 
 		// The picker's answer is the last of a login: whoever is too quick is not left in the cold.
@@ -214,14 +230,8 @@ func TestBrowserDoubleClicksDoNoHarm(t *testing.T) {
 		s.member(below, s.person(s.acme, "acme-1").ID, "")
 		s.open(p, "")
 		p.See("Choose an organization")
-		p.Allow("410")
 		p.DoubleClick("Below")
-		if strings.Contains(p.URL(), "/login/") {
-			p.See("VB-")
-			p.Click("Start again")
-			p.Click("Sign in at the shop")
-			p.Click("Below")
-		}
+		s.finished(p, "Below")
 		p.See("Signed in at below")
 	})
 }

@@ -510,3 +510,27 @@ func TestS23AConnectionReachesNothingPrivateThatTheOperatorDidNotOpen(t *testing
 		t.Errorf("the page tells what is there: %s", textOf(p.body))
 	}
 }
+
+// A browser that leaves while its answer is judged, as it does at a second click, may bring another.
+func TestAnAnswerThatTheBrowserAbandonedDoesNotEndTheLogin(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	b := newBrowser(t)
+	departure := b.depart(w, w.request(in(c.org)))
+	first, second := b.atProvider(w, departure), b.atProvider(w, departure)
+	c.idp.SetMisbehavior(fakeidp.Slow)
+	ctx, leave := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer leave()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, first.header.Get("Location"), nil)
+	w.must(err)
+	for name, value := range b.cookies() {
+		req.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	if resp, err := b.client.Do(req); err == nil {
+		resp.Body.Close()
+		t.Fatalf("the provider was not slow: %d", resp.StatusCode)
+	}
+	c.idp.SetMisbehavior("")
+	time.Sleep(100 * time.Millisecond) // the house notices that nobody is there any more
+	b.follow(b.deliver(second)).code(t)
+}
