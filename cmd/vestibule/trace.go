@@ -19,7 +19,7 @@ import (
 var (
 	errCode    = fault.New(fault.Invalid, "vestibule.trace_code", "That is not a trace code. It has eight letters and digits, as on the error page: VB-7Q4K-29TM.")
 	errNoData  = fault.New(fault.NotFound, "vestibule.trace_data", "There is no database in that directory. Name the data directory that the service was started with.")
-	errNoTrace = fault.New(fault.NotFound, "vestibule.trace_unknown", "There is no trace with that code. Traces are kept for 14 days. A request that named no known app leaves a line in the log instead, and so do logins that fail too often: look for the code there.")
+	errNoTrace = fault.New(fault.NotFound, "vestibule.trace_unknown", "There is no trace with that code. Traces are kept for 14 days. A request that was refused before a login began leaves a line in the log instead, and so do logins that fail too often: look for the code there.")
 )
 
 // runTrace tells how a login went.
