@@ -51,8 +51,8 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 		if err != nil {
 			return err
 		}
-		if err := b.stillRegistered(app, req); err != nil {
-			return err
+		if !app.allows(req.RedirectURI) {
+			return errGivenUp
 		}
 		return b.answerError(w, r, req.RedirectURI, req.State, errOtherPerson)
 	}
@@ -76,13 +76,8 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 	return b.answer(w, r, req.RedirectURI, req.State, url.Values{"code": {code}})
 }
 
-// stillRegistered refuses an address that the app gave up since it asked: it may be in other hands by now.
-func (b *Broker) stillRegistered(app App, req authRequest) error {
-	if app.allows(req.RedirectURI) {
-		return nil
-	}
-	return &flows.Failure{Err: ErrRedirectURI.Because("given up since the app asked"), App: app.facts(), At: b.Now()}
-}
+// errGivenUp: an address that the app gave up since it asked may be in other hands by now.
+var errGivenUp = ErrRedirectURI.Because("given up since the app asked")
 
 // errOtherPerson: whoever signed in is not whom the app's id_token_hint names (OpenID Connect Core
 // section 3.1.2.1).
@@ -121,8 +116,8 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 	if s.admission, err = b.Admit(ctx, in); err != nil {
 		return s, err
 	}
-	if err := b.stillRegistered(s.admission.app, req); err != nil {
-		return s, err
+	if !s.admission.app.allows(req.RedirectURI) {
+		return s, errGivenUp
 	}
 	if mine < 0 && len(res.Fresh) == 0 {
 		return s, ErrNotAdmitted.Because("the session ended meanwhile")

@@ -146,7 +146,8 @@ func (b *Broker) confirmLogout(w http.ResponseWriter, r *http.Request, req logou
 	return b.page(w, r, s.Home, req.app.Name, page)
 }
 
-// logoutConfirmed ends everything that this browser is signed in to, as its owner asked.
+// logoutConfirmed ends everything that this browser is signed in to, as its owner asked, and what it has
+// half finished: the next person at it must not finish that.
 func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	q, err := b.kept(ctx, r.URL.Query().Get("continue"))
@@ -168,6 +169,7 @@ func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 		}
 		remains = append(remains, b.upstreamsOf(ctx, s.Session)...)
 	}
+	b.Flows.Abandon(w)
 	if err := b.setSecrets(w, r, nil); err != nil {
 		return err
 	}

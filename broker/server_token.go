@@ -262,6 +262,9 @@ func (b *Broker) replayed(ctx context.Context, code string, bound [sha256.Size]b
 	if err != nil {
 		return err
 	}
+	if !t.RevokedAt.IsZero() {
+		return errInvalidGrant // recorded once: repeating it fills no record (S43)
+	}
 	now := b.Now()
 	err = b.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := b.Tokens.RevokeToken(ctx, t.Org, t.ID, now, "code replayed"); err != nil {

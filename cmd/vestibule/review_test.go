@@ -35,6 +35,10 @@ func TestACodeIsNeverSentToAnAddressThatTheAppGaveUpMeanwhile(t *testing.T) {
 	if at := p.header.Get("Location"); at != "" || p.status != http.StatusBadRequest {
 		t.Errorf("%d, sent to %q", p.status, at)
 	}
+	code, _ := audit.ParseCode(shownCode.FindString(p.body))
+	if tr, found, err := w.h.store.TraceByCode(t.Context(), code); err != nil || !found || tr.Fault != broker.ErrRedirectURI.Code {
+		t.Errorf("its story: found %v, %+v, %v", found, tr, err)
+	}
 	w.must(w.h.store.UpdateApp(t.Context(), w.app.ID, func(a *broker.App) error {
 		a.RedirectURIs = []string{callback}
 		return nil
@@ -283,5 +287,50 @@ func TestOddPathsAreNoErrorOfOurs(t *testing.T) {
 				t.Errorf("%.80s: %d", at, p.status)
 			}
 		}
+	}
+}
+
+// Whoever signs out of everything in this browser leaves no half-finished login behind that the next
+// person at it could finish.
+func TestSigningOutOfEverythingEndsWhatWasNotFinished(t *testing.T) {
+	w, _, strict, b := twoLegs(t)
+	p := b.authorize(w, w.request(set("prompt", "select_account")))
+	picker := b.answer(p, "identifier", "ada@lax.example") // proved by the provider, anew
+	if !strings.Contains(picker.body, "/choose") {
+		t.Fatalf("no picker: %s", textOf(picker.body))
+	}
+	for _, f := range forms(b.get(w, "/logout")) {
+		if strings.HasPrefix(f.action, "/logout/confirm") {
+			b.send(http.MethodPost, w.url+f.action, f.values, false)
+		}
+	}
+	b.nothing(w, b.pick(picker, strict))
+}
+
+type counted struct {
+	audit.Recorder
+	n atomic.Int64
+}
+
+func (c *counted) Record(ctx context.Context, e audit.Entry) error {
+	c.n.Add(1)
+	return c.Recorder.Record(ctx, e)
+}
+
+// Showing one code again and again fills no record: the first replay says all (S43).
+func TestS43ACodeThatIsReplayedOftenIsRecordedOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	code, r := w.freshCode(c.org, nil)
+	w.redeem(code, r.verifier)
+	record := &counted{Recorder: w.h.broker.Audit}
+	w.h.broker.Audit = record
+	for range 5 {
+		if got := w.redeem(code, r.verifier); got.Error != "invalid_grant" {
+			t.Errorf("%s", got.raw)
+		}
+	}
+	if n := record.n.Load(); n != 1 {
+		t.Errorf("%d entries", n)
 	}
 }
