@@ -82,7 +82,7 @@ func (w *World) signInURL(c *company) string {
 
 func (w *World) storyLine(t audit.Trace) storyLine {
 	l := storyLine{
-		Code: audit.ShowCode(t.Code), URL: "/demo/trace/" + t.Code, Company: "No organization yet", Good: t.Outcome == "signed_in",
+		Code: audit.ShowCode(t.Code), URL: "/demo/trace/" + t.Code, Company: "A sign-in", Good: t.Outcome == "signed_in",
 		At: t.At.UTC().Format(time.RFC3339), When: t.At.Format("15:04:05"), App: w.appName(t.App), Title: "Signed in",
 	}
 	names, _ := w.names(t)
