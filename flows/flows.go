@@ -32,7 +32,6 @@ var (
 	ErrNotFresh       = fault.New(fault.Upstream, "flows.not_fresh", "The app asked for a fresh sign-in, but your organization's sign-in service did not ask you again.")
 	ErrEmailMissing   = fault.New(fault.Upstream, "flows.email_missing", "Your organization's sign-in service did not say your e-mail address.")
 	ErrEmailDomain    = fault.New(fault.Upstream, "flows.email_domain", "Your e-mail address is outside the domains of this organization.")
-	ErrOtherPerson    = fault.New(fault.Denied, "flows.other_person", "You signed in as somebody else than the person this sign-in is for.")
 	ErrUnsolicited    = fault.New(fault.Invalid, "flows.unsolicited", "Nobody here asked for this sign-in answer. Start at the app.")
 	ErrNoFinisher     = fault.New(fault.Internal, "flows.no_finisher", "This sign-in cannot be finished.")
 )
