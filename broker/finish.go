@@ -103,10 +103,7 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 	org := res.Org.Org()
 	in := admitRequest{
 		Person: res.Person.ID, Realm: org.Realm, Org: org.ID, App: req.App,
-		Fresh: res.Fresh,
-	}
-	if len(res.Fresh) > 0 { // else the session alone answers for the person, as it is now
-		in.Started = res.Trace.At
+		Fresh: res.Fresh, Started: res.Trace.At,
 	}
 	mine := slices.IndexFunc(list, func(x brought) bool { return x.Person == res.Person.ID && x.Realm == org.Realm })
 	if mine >= 0 {

@@ -236,7 +236,9 @@ func (s State) asAsked(p Proof) (Reason, bool) {
 }
 
 // inLogin says whether this login itself brought the proof.
-func (s State) inLogin(p Proof) bool { return !s.Started.IsZero() && !p.Seen.Before(s.Started) }
+func (s State) inLogin(p Proof) bool {
+	return !p.held && !s.Started.IsZero() && !p.Seen.Before(s.Started)
+}
 
 func (s State) lastSeen() time.Time {
 	last := s.Since

@@ -22,4 +22,7 @@ type Proof struct {
 	SID string `json:"sid,omitempty"`
 	// Until is when the source says that its word ends; zero: it does not say.
 	Until time.Time `json:"until,omitzero"`
+
+	// held: a running session brought it, not this login, whatever a clock that was set back says.
+	held bool
 }

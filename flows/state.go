@@ -105,7 +105,7 @@ func (j *Judge) person(ctx context.Context, a Asking, s *State, eff policy.Effec
 	}
 	if session != nil {
 		id = session.Person
-		s.Proofs = append(slices.Clone(session.Proofs), s.Proofs...)
+		s.Proofs = append(session.heldProofs(), s.Proofs...)
 		s.Marks, s.Since = session.Marks, session.Since
 	}
 	if id == "" {
@@ -123,6 +123,14 @@ func (j *Judge) person(ctx context.Context, a Asking, s *State, eff policy.Effec
 		s.Choices, err = j.choices(ctx, facts.Person, a.App, s.Proofs)
 	}
 	return err
+}
+
+func (h *Held) heldProofs() []Proof {
+	out := slices.Clone(h.Proofs)
+	for i := range out {
+		out[i].held = true
+	}
+	return out
 }
 
 func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory.PersonID, eff policy.Effective) (*PersonFacts, error) {

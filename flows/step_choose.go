@@ -27,17 +27,23 @@ func (choose) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) 
 		return true, []Reason{{Text: "The person belongs to several organizations."}}, nil
 	}
 	if s.Person == nil {
-		ask := s.Connection == "" && len(s.Org.Usable) > 1
+		ask := !s.connected() && len(s.Org.Usable) > 1
 		return ask, []Reason{{Text: "The organization has several ways to sign in."}}, nil
 	}
 	if s.Route == RouteIdentifier && len(s.Choices) > 1 {
 		return true, []Reason{{Text: "The person belongs to several organizations."}}, nil
 	}
-	if s.Connection != "" || len(s.Org.Usable) < 2 {
+	if s.connected() || len(s.Org.Usable) < 2 {
 		return false, nil, nil
 	}
 	counting, why := s.Counting(p)
 	return len(counting) == 0, why, nil
+}
+
+// connected says whether the way in is known. One that was closed since it was chosen or routed to is none:
+// which of the others is the person's own, only they know.
+func (s State) connected() bool {
+	return slices.ContainsFunc(s.Org.Usable, func(c ConnectionFacts) bool { return c.ID == s.Connection })
 }
 
 func (choose) Ask(ctx context.Context, t *Turn) (Reply, error) {

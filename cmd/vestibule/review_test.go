@@ -12,6 +12,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/web"
@@ -332,5 +333,39 @@ func TestS43ACodeThatIsReplayedOftenIsRecordedOnce(t *testing.T) {
 	}
 	if n := record.n.Load(); n != 1 {
 		t.Errorf("%d entries", n)
+	}
+}
+
+// A clock that was set back does not turn what a session proved into what this login proved: whoever asks
+// for a new sign-in gets one.
+func TestS46AClockThatGoesBackDoesNotMakeOldProofsNew(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	b := newBrowser(t)
+	b.signIn(w, in(c.org))
+	w.clock.pass(-30 * time.Minute)
+	c.idp.SetAuto("")
+	at := b.authorize(w, w.request(func(v url.Values) { in(c.org)(v); v.Set("prompt", "login") }))
+	if at.sent() != "" || !strings.HasPrefix(at.url.String(), c.idp.Base) {
+		t.Errorf("not asked again: %s %d", at.url, at.status)
+	}
+}
+
+// When the way that a domain names is closed, its people choose among those that are left: the first of
+// them may not be theirs.
+func TestADomainsClosedConnectionLeavesTheChoiceToThePerson(t *testing.T) {
+	w := newWorld(t)
+	one := w.addOIDC("acme", nil)
+	w.connectOIDC(one.org, "acme-b", nil)
+	three := w.connectOIDC(one.org, "acme-c", nil)
+	w.change(one, func(c *upstream.Connection) { c.Status = upstream.Disabled })
+	b := newBrowser(t)
+	p := b.answer(b.authorize(w, w.request(nil)), "identifier", "ada@acme.example")
+	if p.status != http.StatusOK || !strings.Contains(p.body, string(three.con.ID)) {
+		t.Fatalf("no choice: %s %d %s", p.url, p.status, textOf(p.body))
+	}
+	at := b.send(http.MethodPost, w.url+p.url.Path+"/choose", url.Values{"connection": {string(three.con.ID)}}, false)
+	if to := at.location(t).String(); !strings.HasPrefix(to, three.idp.Base) {
+		t.Errorf("sent to %s", to)
 	}
 }
