@@ -59,7 +59,7 @@ func (choose) Ask(ctx context.Context, t *Turn) (Reply, error) {
 		page.Who = t.State.Person.Person.Email
 	}
 	for _, id := range t.State.Choices {
-		item, err := t.Engine.choice(ctx, id)
+		item, err := t.Engine.choice(ctx, id, t.Login.Request.App.ID)
 		if err != nil {
 			return Reply{}, err
 		}
@@ -112,8 +112,8 @@ func (choose) Take(_ context.Context, t *Turn, answer url.Values) error {
 }
 
 // choice is one row of the picker.
-func (e *Engine) choice(ctx context.Context, org directory.OrgID) (templates.ChooseItem, error) {
-	chain, err := e.Judge.Directory.OrgChain(ctx, org)
+func (e *Engine) choice(ctx context.Context, org directory.OrgID, app directory.AppID) (templates.ChooseItem, error) {
+	facts, _, err := e.Judge.org(ctx, org, app)
 	if err != nil {
 		return templates.ChooseItem{}, err
 	}
@@ -121,11 +121,10 @@ func (e *Engine) choice(ctx context.Context, org directory.OrgID) (templates.Cho
 	if err != nil {
 		return templates.ChooseItem{}, err
 	}
-	item := templates.ChooseItem{Value: string(org), Name: chain.Org().Name}
+	item := templates.ChooseItem{Value: string(org), Name: facts.Chain.Org().Name}
 	item.Logo, item.LogoDark = dress.Logos()
-	connections, err := e.Judge.Connections.ConnectionsFor(ctx, org)
-	if len(connections) > 0 {
-		item.Hint = connections[0].Name
+	if len(facts.Usable) > 0 {
+		item.Hint = facts.Usable[0].Name
 	}
-	return item, err
+	return item, nil
 }

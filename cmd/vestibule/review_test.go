@@ -13,6 +13,7 @@ import (
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/broker/upstream/oidc"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/web"
@@ -367,5 +368,15 @@ func TestADomainsClosedConnectionLeavesTheChoiceToThePerson(t *testing.T) {
 	at := b.send(http.MethodPost, w.url+p.url.Path+"/choose", url.Values{"connection": {string(three.con.ID)}}, false)
 	if to := at.location(t).String(); !strings.HasPrefix(to, three.idp.Base) {
 		t.Errorf("sent to %s", to)
+	}
+}
+
+// The picker names ways in that are open, not what an administrator drafts or has switched off.
+func TestThePickerNamesOnlyWaysInThatAreOpen(t *testing.T) {
+	w, _, strict, b := twoLegs(t)
+	w.connectOIDC(strict, "hidden", func(c *upstream.Connection, _ *oidc.Config) { c.Status = upstream.Draft })
+	p := b.authorize(w, w.request(nil))
+	if strings.Contains(p.body, "Okta of hidden") || strings.Count(p.body, "Okta of lax") != 2 {
+		t.Errorf("%s", textOf(p.body))
 	}
 }
