@@ -58,7 +58,7 @@ func (b *Broker) logout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(list) == 0 {
-		return b.loggedOut(w, r, req, nil)
+		return b.loggedOut(w, r, req, "", nil)
 	}
 	target, org, hinted, err := b.meant(ctx, list, req)
 	if err != nil {
@@ -163,7 +163,9 @@ func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var remains []string
+	var home directory.OrgID
 	for _, s := range list {
+		home = s.Home
 		if err := b.endSession(ctx, s.Session, "logout"); err != nil {
 			return err
 		}
@@ -173,7 +175,10 @@ func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 	if err := b.setSecrets(w, r, nil); err != nil {
 		return err
 	}
-	return b.loggedOut(w, r, req, remains)
+	if len(list) > 1 {
+		home = "" // several people were signed in here
+	}
+	return b.loggedOut(w, r, req, home, remains)
 }
 
 // endLeg ends what the session was to one organization (S37): when nothing else is left, the session.
@@ -202,7 +207,7 @@ func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutReques
 			remains = append(remains, chain.Org().Name)
 		}
 	}
-	return b.loggedOut(w, r, req, append(remains, b.upstreamsOf(ctx, s.Session)...))
+	return b.loggedOut(w, r, req, org, append(remains, b.upstreamsOf(ctx, s.Session)...))
 }
 
 // closeOrg makes the session worth nothing to one organization until a fresh proof.
@@ -265,12 +270,12 @@ func (b *Broker) upstreamsOf(ctx context.Context, s Session) []string {
 	return out
 }
 
-// loggedOut sends the browser on, or says what ended and what did not.
-func (b *Broker) loggedOut(w http.ResponseWriter, r *http.Request, req logoutRequest, remains []string) error {
+// loggedOut sends the browser on, or says in the look and language of org what ended and what did not.
+func (b *Broker) loggedOut(w http.ResponseWriter, r *http.Request, req logoutRequest, org directory.OrgID, remains []string) error {
 	if req.after != "" {
 		return b.goAfter(w, req)
 	}
-	return b.page(w, r, "", req.app.Name, templates.LogoutDonePage{App: req.app.Name, AppURL: req.app.Home, Remains: remains})
+	return b.page(w, r, org, req.app.Name, templates.LogoutDonePage{App: req.app.Name, AppURL: req.app.Home, Remains: remains})
 }
 
 func (b *Broker) goAfter(w http.ResponseWriter, req logoutRequest) error {

@@ -166,14 +166,14 @@ func (login *Login) owned(cookie string) bool {
 // routed notes how the organization was found, where one was.
 func (login *Login) routed(now time.Time) {
 	how := map[Route]string{
-		RouteRemembered: "This browser signed in there before.",
-		RouteIdentifier: "The address or handle leads there.",
-		RouteSession:    "The session of this browser is for it.",
-		RouteNamed:      "The app named it.",
-		RouteChosen:     "The person chose it among their own.",
+		RouteRemembered: "The person chose an organization that this browser remembers.",
+		RouteIdentifier: "The address or handle leads to an organization.",
+		RouteSession:    "The session of this browser is for an organization that uses the app.",
+		RouteNamed:      "The app named an organization.",
+		RouteChosen:     "The person chose one of their own organizations.",
 	}[login.Route]
 	if login.Org != "" && how != "" {
-		login.note(now, audit.Step{Name: "route", Text: "The organization is known. " + how, Facts: map[string]string{"org": string(login.Org)}})
+		login.note(now, audit.Step{Name: "route", Text: how, Facts: map[string]string{"org": string(login.Org)}})
 	}
 }
 

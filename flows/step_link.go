@@ -39,7 +39,7 @@ func (link) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	who := linking{engine: t.Engine, connection: c, assertion: a.Assertion, login: l, now: t.State.Now}
 	person, err := who.person(ctx)
 	if err != nil {
-		return Reply{}, t.failure(err, c, nil)
+		return Reply{}, t.failure(err, c, who.report(ctx, err))
 	}
 	if l.Person != person {
 		l.Proofs = nil // what somebody else proved earlier in this login is not this person's (S2)
@@ -112,6 +112,33 @@ func (k linking) admissible(mail address) error {
 		return ErrEmailMissing
 	}
 	return ErrEmailDomain
+}
+
+// report says for the organization's administrator what of the address was wrong: its domain alone, and
+// the domains that would have done.
+func (k linking) report(ctx context.Context, err error) upstream.Report {
+	switch {
+	case errors.Is(err, ErrEmailMissing):
+		return upstream.Report{{Name: "email", Got: "none", Expected: "an e-mail address"}}
+	case !errors.Is(err, ErrEmailDomain):
+		return nil
+	}
+	got, _ := DomainOf(k.assertion.Email)
+	check := audit.Check{Name: "email_domain", Got: got, Expected: "a verified domain of this organization"}
+	domains, err := k.engine.Judge.Directory.DomainsOf(ctx, k.connection.Org)
+	if err != nil {
+		return upstream.Report{check}
+	}
+	var own []string
+	for _, d := range domains {
+		if !d.VerifiedAt.IsZero() && len(own) < 5 {
+			own = append(own, d.Name)
+		}
+	}
+	if len(own) > 0 {
+		check.Expected = strings.Join(own, ", ")
+	}
+	return upstream.Report{check}
 }
 
 func (k linking) address(ctx context.Context) (address, error) {

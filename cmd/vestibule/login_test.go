@@ -9,6 +9,8 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/broker/upstream/oidc"
 	"github.com/vestibule-id/vestibule/broker/upstream/saml"
+	"github.com/vestibule-id/vestibule/internal/fakeidp"
+	"github.com/vestibule-id/vestibule/themes"
 )
 
 func TestSomebodySignsInThroughAnOpenIDProvider(t *testing.T) {
@@ -125,4 +127,33 @@ func TestFormPostArrivesUnderATicket(t *testing.T) {
 	b := newBrowser(t)
 	r := w.request(in(acme.org))
 	w.redeem(b.authorize(w, r).code(t), r.verifier)
+}
+
+func TestTheDetailsNameTheDomainThatCameAndThoseThatWouldDo(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	acme.idp.SetPeople(fakeidp.Person{ID: "acme-1", Email: "ada@elsewhere.example", EmailVerified: true, Name: "Ada"})
+	p := newBrowser(t).authorize(w, w.request(in(acme.org)))
+	text := textOf(p.body)
+	for _, want := range []string{"flows.email_domain", "elsewhere.example", "acme.example"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q: %s", want, text)
+		}
+	}
+	if strings.Contains(text, "ada@elsewhere.example") {
+		t.Error("the page shows the address")
+	}
+}
+
+func TestSigningOutEndsInTheOrganizationsLook(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	w.must(w.h.store.PutTheme(t.Context(), acme.org, themes.Theme{Locale: "es"}))
+	b := newBrowser(t)
+	b.authorize(w, w.request(in(acme.org))).code(t)
+	p := b.follow(b.send(http.MethodGet, w.url+"/logout", nil, false))
+	p = b.answer(p, "step", "confirm")
+	if !strings.Contains(textOf(p.body), "Cerraste sesión") || !strings.Contains(textOf(p.body), "Okta of acme") {
+		t.Errorf("signed out on %s: %s", p.url, textOf(p.body))
+	}
 }
