@@ -135,11 +135,15 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	a := s.admission
 	org, now := a.org.Org().ID, a.at
 	life := policy.SessionLifetime.In(a.policy)
-	fresh := len(res.Fresh) > 0
+	proved := len(res.Fresh) > 0
+	// What the login proved opens this organization anew only where it counts (S2, S47).
+	fresh := slices.ContainsFunc(a.proofs, func(p flows.Proof) bool {
+		return slices.ContainsFunc(res.Fresh, func(q flows.Proof) bool { return q.Key == p.Key && q.Seen.Equal(p.Seen) })
+	})
 	since := a.proofs[0].Seen
 	var err error
 	if had {
-		err = b.raise(ctx, s, fresh, func(t *Session) bool { return t.mark(org, now, fresh, req.Silent, since, life) }, res)
+		err = b.raise(ctx, s, proved, func(t *Session) bool { return t.mark(org, now, fresh, req.Silent, since, life) }, res)
 	} else {
 		err = b.open(ctx, s, r, res, life)
 	}
@@ -154,7 +158,7 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 			return err
 		}
 	}
-	if !fresh {
+	if !proved {
 		return nil
 	}
 	if err := b.Traces.SaveTrace(ctx, res.Trace); err != nil {
@@ -198,13 +202,13 @@ func (b *Broker) homeLife(ctx context.Context, a Admission, here time.Duration) 
 
 // raise adds what was proved to a running session. A session that gains a proof gets a new secret: one
 // that was known before is worth nothing after (session fixation).
-func (b *Broker) raise(ctx context.Context, s *signIn, fresh bool, mark func(*Session) bool, res flows.Result) error {
+func (b *Broker) raise(ctx context.Context, s *signIn, proved bool, mark func(*Session) bool, res flows.Result) error {
 	probe := s.session
 	probe.Orgs = slices.Clone(probe.Orgs)
-	if !mark(&probe) && !fresh {
+	if !mark(&probe) && !proved {
 		return nil // nothing to write
 	}
-	if fresh {
+	if proved {
 		s.secret = directory.NewSecret()
 	}
 	return b.Sessions.UpdateSession(ctx, s.session.Home, s.session.ID, func(t *Session) error {
@@ -213,7 +217,7 @@ func (b *Broker) raise(ctx context.Context, s *signIn, fresh bool, mark func(*Se
 		}
 		t.prove(res.Fresh)
 		mark(t)
-		if fresh {
+		if proved {
 			t.TokenHash = hashOf(s.secret)
 		}
 		s.session = *t

@@ -396,6 +396,9 @@ func (e *Engine) keepTrace(ctx context.Context, l *Login, f *Failure) {
 	l.note(f.At, failedStep(f))
 	tr := l.Trace
 	tr.Org, tr.Outcome, tr.Fault = string(l.Org), "refused", codeOf(f)
+	if errors.Is(f.Err, ErrOrgUnavailable) {
+		tr.Org = "" // there may be no such organization: the story is the operator's (S44)
+	}
 	if e.Stories.admit(ctx, l.Request) != nil {
 		e.Log.InfoContext(ctx, "a login failed", "trace", tr.Code, "code", tr.Fault, "org", tr.Org, "app", tr.App, "error", f.Err)
 		return

@@ -14,6 +14,10 @@ import (
 const (
 	groupSize = 64              // functions in one transaction at most
 	patience  = 2 * time.Second // how long a write waits behind one function that does not end
+	// companyWait is how long a group waits for company while there is some, companySize how many are
+	// enough. An fsync takes about as long, so nobody waits much longer than they would have anyway.
+	companyWait = time.Millisecond
+	companySize = 8
 )
 
 // writer owns the only connection that writes. Functions are gathered into groups that share one
@@ -98,10 +102,16 @@ func nameOf(fn func(context.Context) error) string {
 func (w *writer) loop() {
 	defer close(w.done)
 	group := make([]*call, 0, groupSize)
+	company := false // the last group was more than one
 	for {
 		select {
 		case c := <-w.queue:
-			group = w.gather(append(group[:0], c))
+			group = append(group[:0], c)
+			if company {
+				group = w.await(group)
+			}
+			group = w.gather(group)
+			company = len(group) > 1
 			w.run(group)
 			clear(group)
 		case <-w.stop:
@@ -111,6 +121,22 @@ func (w *writer) loop() {
 			return
 		}
 	}
+}
+
+// await gives others a moment to join the group, for a commit costs the same for one as for many. Only
+// where there was company a moment ago: whoever is alone is answered at once.
+func (w *writer) await(group []*call) []*call {
+	timer := time.NewTimer(companyWait)
+	defer timer.Stop()
+	for len(group) < companySize {
+		select {
+		case c := <-w.queue:
+			group = append(group, c)
+		case <-timer.C:
+			return group
+		}
+	}
+	return group
 }
 
 func (w *writer) gather(group []*call) []*call {
