@@ -400,11 +400,11 @@ func (e *Engine) keepTrace(ctx context.Context, l *Login, f *Failure) {
 		tr.Org = "" // there may be no such organization: the story is the operator's (S44)
 	}
 	if e.Stories.admit(ctx, l.Request) != nil {
-		e.Log.InfoContext(ctx, "a login failed", "trace", tr.Code, "code", tr.Fault, "org", tr.Org, "app", tr.App, "error", f.Err)
+		e.Log.InfoContext(ctx, "a login failed", "trace", audit.ShowCode(tr.Code), "code", tr.Fault, "org", tr.Org, "app", tr.App, "error", f.Err)
 		return
 	}
 	if err := e.Traces.SaveTrace(context.WithoutCancel(ctx), tr); err != nil {
-		e.Log.ErrorContext(ctx, "a trace could not be kept", "trace", tr.Code, "error", err)
+		e.Log.ErrorContext(ctx, "a trace could not be kept", "trace", audit.ShowCode(tr.Code), "error", err)
 	}
 }
 

@@ -23,18 +23,22 @@ var errDemoPort = fault.New(fault.Invalid, "vestibule.demo_port", "A port is a n
 func runDemo(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := newFlags("demo", "", "Starts a made-up world to click through. It listens on this machine alone.", errs)
 	port := flags.Int("port", 8080, "the port of the address to open; 0 takes any that is free")
-	data := flags.String("data", "", "a directory to keep the world in, so that it is the same at the next start (default: none is kept)")
+	data := flags.String("data", "", "a directory to keep the world in, so that it is the same at the next start; without it nothing is kept")
+	verbose := flags.Bool("verbose", false, "print what the service logs, so that every trace code can be looked up")
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
 	if flags.NArg() != 0 {
-		flags.Usage()
-		return errUsage
+		return misused(flags, "it takes no arguments")
 	}
 	if *port < 0 || *port > 65535 {
 		return errDemoPort
 	}
-	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	level := slog.LevelWarn
+	if *verbose {
+		level = slog.LevelInfo
+	}
+	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log) // libraries talk to it, and whoever tries this wants to read one address
 	d, err := openDemo(ctx, *port, *data, log)
 	if err != nil {

@@ -32,7 +32,7 @@ func (e *errorPages) draw(w http.ResponseWriter, r *http.Request, err error) {
 	if f.Trace == "" {
 		// Nobody is known yet, so nothing is stored (S53): the story of this code is this line.
 		f.Trace = audit.NewCode()
-		e.log.InfoContext(r.Context(), "request refused", "trace", f.Trace, "code", fault.Of(err).Code, "error", err)
+		e.log.InfoContext(r.Context(), "request refused", "trace", audit.ShowCode(f.Trace), "code", fault.Of(err).Code, "error", err)
 	}
 	look, contact := e.look(r, f)
 	status := web.Status(f.Err)
