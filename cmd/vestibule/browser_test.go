@@ -346,3 +346,33 @@ func TestBrowserFormsOfOtherSitesAreRefused(t *testing.T) {
 	s.open(p, "acme")
 	p.See("Signed in at acme")
 }
+
+// An app on the device takes its code by a scheme of its own (RFC 8252 section 7.1): the browser follows
+// there from our form over the provider, and nothing in our pages' policy stands in the way.
+func TestBrowserFollowsToAnAppsOwnScheme(t *testing.T) {
+	inBrowsers(t, func(t *testing.T, s *stage, o browsertest.Options) {
+		const own = "com.example.shop:/callback"
+		s.app, s.secret = s.addApp("handheld", func(a *broker.App) {
+			a.Native, a.Method, a.Secrets = true, broker.NoSecret, nil
+			a.RedirectURIs, a.PostLogoutURIs, a.Home = []string{own}, nil, ""
+		})
+		s.must(s.h.directory.Entitle(t.Context(), operator, directory.Entitlement{Org: s.acme.org, App: s.app.ID}))
+		r := s.request(func(v url.Values) { v.Set("redirect_uri", own) })
+		p := browsertest.New(t, o)
+		p.Goto(s.url + "/authorize?" + r.Encode())
+		p.Fill("identifier", "ada@acme.example")
+		p.Press("Enter")
+		var code string
+		for end := time.Now().Add(15 * time.Second); code == "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			for _, asked := range p.Requests() {
+				if to, err := url.Parse(asked.Answer["location"]); err == nil && to.Scheme == "com.example.shop" {
+					code = to.Query().Get("code")
+				}
+			}
+		}
+		tok := s.token(url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {own}, "code_verifier": {r.verifier}, "client_id": {"handheld"}}, nil)
+		if tok.Status != http.StatusOK {
+			t.Errorf("the app got %q, and for it %s", code, tok.raw)
+		}
+	})
+}

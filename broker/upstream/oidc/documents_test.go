@@ -272,15 +272,16 @@ func TestRemoteServesStaleAndRefreshesBehindTheBack(t *testing.T) {
 
 func TestRemoteDoesNotHammerAProviderThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down, n := false, 0
+		var down atomic.Bool
+		var n atomic.Int32
 		r := &remote[int]{now: time.Now, fetch: func(context.Context) (int, time.Duration, error) {
-			if n++; down {
+			if n.Add(1); down.Load() {
 				return 0, 0, upstream.ErrUnreachable
 			}
 			return 7, time.Minute, nil
 		}}
 		r.get(t.Context())
-		down = true
+		down.Store(true)
 		for range 600 { // ten minutes, one login a second
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -288,8 +289,8 @@ func TestRemoteDoesNotHammerAProviderThatIsDown(t *testing.T) {
 				t.Fatal(v, err)
 			}
 		}
-		if n > 25 {
-			t.Errorf("asked %d times in ten minutes", n)
+		if n.Load() > 25 {
+			t.Errorf("asked %d times in ten minutes", n.Load())
 		}
 	})
 }
