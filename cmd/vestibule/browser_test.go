@@ -201,16 +201,23 @@ func TestBrowserBackAndReloadDoNoHarm(t *testing.T) {
 }
 
 // finished goes on where a second click came too late for the first one's answer: the page says that the
-// sign-in is done and leads back to the app, where nobody is asked again for more than an organization.
+// sign-in is done and leads back to the app. Where the browser also dropped the answer that held its
+// session, it asks once more who it is.
 func (s *stage) finished(p *browsertest.Page, organization string) {
-	if strings.HasPrefix(p.URL(), s.shop) {
-		return
-	}
-	p.See("already finished", "VB-")
-	p.Click("Start again")
-	p.Click("Sign in at the shop")
-	if organization != "" {
-		p.Click(organization)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		switch text := p.Text(); {
+		case strings.Contains(text, "Signed in"):
+			return
+		case strings.Contains(text, "already finished"):
+			p.See("VB-")
+			p.Click("Start again")
+			p.Click("Sign in at the shop")
+		case strings.Contains(text, "Work e-mail"):
+			p.Fill("identifier", "ada@acme.example")
+			p.Press("Enter")
+		case organization != "" && strings.Contains(text, "Choose an organization"):
+			p.Click(organization)
+		}
 	}
 }
 
