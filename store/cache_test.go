@@ -117,8 +117,8 @@ func TestS15AChangeOfAnotherProcessIsSeen(t *testing.T) {
 	}))
 	begun := time.Now()
 	for status(t.Context()) != directory.Suspended {
-		if time.Since(begun) > time.Second {
-			t.Fatal("not seen within a second")
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("not seen")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
