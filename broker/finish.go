@@ -127,7 +127,10 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 		}
 		return b.writeSignIn(ctx, &s, mine >= 0, r, req, res)
 	})
-	return s, err
+	if err != nil {
+		return signIn{}, err // the write may still run: s is its own
+	}
+	return s, nil
 }
 
 // writeSignIn writes what a sign-in leaves, in one transaction: session, marks, the record, the trace.

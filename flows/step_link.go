@@ -170,7 +170,9 @@ func NormalAddress(s string) string {
 func (k linking) join(ctx context.Context, mail address) (directory.PersonID, error) {
 	dir := k.engine.Judge.Directory
 	var person directory.PersonID
+	made := false
 	err := dir.Tx.InTx(ctx, func(ctx context.Context) error {
+		made = false // this may run twice
 		known, err := dir.PersonByIdentity(ctx, k.connection.Org, k.assertion.Key)
 		if err == nil { // another request of the same person was faster
 			person = known.ID
@@ -184,6 +186,7 @@ func (k linking) join(ctx context.Context, mail address) (directory.PersonID, er
 			return err
 		}
 		if found == "" {
+			made = true
 			if found, err = k.create(ctx, mail, identify); err != nil {
 				return err
 			}
@@ -193,7 +196,13 @@ func (k linking) join(ctx context.Context, mail address) (directory.PersonID, er
 			Key: k.assertion.Key, Org: k.connection.Org, Person: found, CreatedAt: k.now, LastLogin: k.now,
 		})
 	})
-	return person, err
+	if err != nil {
+		return "", err // the write may still run: what it found is its own
+	}
+	if made {
+		k.login.note(k.now, audit.Step{Name: "link", Text: "A new account was made for somebody that " + k.connection.Name + " vouched for."})
+	}
+	return person, nil
 }
 
 // match looks for the account that the address identifies and says whether it may be linked in silence
@@ -281,7 +290,6 @@ func (k linking) create(ctx context.Context, mail address, identify bool) (direc
 		ids = []directory.Identifier{{Kind: "email", Value: mail.norm, VerifiedAt: k.now}}
 		p.EmailSince = k.now
 	}
-	k.login.note(k.now, audit.Step{Name: "link", Text: "A new account was made for somebody that " + k.connection.Name + " vouched for."})
 	return p.ID, k.engine.Judge.Directory.AddPerson(ctx, directory.Actor{Kind: directory.Engine, ID: string(k.connection.ID)}, p, ids)
 }
 

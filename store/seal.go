@@ -101,10 +101,14 @@ func (s *Store) claimKey(ctx context.Context) (check []byte, err error) {
 		if _, err := t.exec("INSERT INTO marks (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", checkMark, mine); err != nil {
 			return err
 		}
+		var err error
 		check, err = s.mark(ctx, checkMark)
 		return err
 	})
-	return check, err
+	if err != nil {
+		return nil, err
+	}
+	return check, nil
 }
 
 func (s *Store) mark(ctx context.Context, name string) (value []byte, err error) {

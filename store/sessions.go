@@ -187,7 +187,10 @@ func (s *Store) MarkApp(ctx context.Context, home directory.OrgID, id directory.
 			WHERE v.id = $1 AND v.home_id = $2 AND a.app_id = $3 AND a.org_id = $4`,
 			func(r *row) { kept.SID, kept.First = r.text(), r.time() }, id, home, m.App, m.Org)
 	})
-	return kept, err
+	if err != nil {
+		return broker.AppMark{}, err
+	}
+	return kept, nil
 }
 
 // AppsOf lists the apps a session signed in to.

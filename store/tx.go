@@ -55,7 +55,8 @@ func (s *Store) txOf(ctx context.Context) (*tx, error) {
 // is committed on the disk. fn may run twice; it must not wait for anything but the store. An error of
 // fn undoes what it wrote and is returned as it is. Inside a transaction InTx is a savepoint.
 //
-// When ctx ends first the answer is ctx's error if fn had not begun, else ErrUnknown: it may commit.
+// When ctx ends first the answer is ctx's error if fn had not begun, else ErrUnknown: it may commit, and
+// it may run still, so that what fn writes outside the store must not be read after an error.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	t, err := s.txOf(ctx)
 	if err != nil {
