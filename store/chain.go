@@ -43,12 +43,13 @@ func (l link) sum(prev []byte) []byte {
 
 // chainPending moves waiting entries, in the order of their commits, to their organizations' chains.
 // It reports whether more are waiting.
-func (s *Store) chainPending(ctx context.Context) (more bool, err error) {
+func (s *Store) chainPending(ctx context.Context) (bool, error) {
 	// A look that holds nobody up first: most of the time nothing waits.
 	if n, err := s.rows(ctx, "SELECT seq FROM audit_pending LIMIT 1", nil); err != nil || n == 0 {
 		return false, err
 	}
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	more := false // no result: fn may still run when this returns, and writes it then
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		links, err := s.pendingLinks(ctx)
 		if err != nil || len(links) == 0 {
 			return err
@@ -70,7 +71,7 @@ func (s *Store) chainPending(ctx context.Context) (more bool, err error) {
 		return err
 	})
 	if err != nil {
-		return false, err // fn may still run, when the store closes: what it writes is not read
+		return false, err
 	}
 	return more, nil
 }

@@ -95,8 +95,9 @@ func (s *Store) openKey(ctx context.Context, file string) error {
 }
 
 // claimKey writes the check value, unless another process was first.
-func (s *Store) claimKey(ctx context.Context) (check []byte, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+func (s *Store) claimKey(ctx context.Context) ([]byte, error) {
+	var check []byte
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		mine := lock(s.sealer.key, nil, []byte(checkMark))
 		if _, err := t.exec("INSERT INTO marks (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", checkMark, mine); err != nil {
 			return err
