@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -16,13 +17,34 @@ import (
 )
 
 // ClientMethod is how an app authenticates at the token endpoint (RFC 6749 section 2.3, OpenID Connect
-// Core section 9). The registered one is enforced.
+// Core section 9). The registered one is enforced, at every endpoint that authenticates clients.
 type ClientMethod string
 
 const (
 	SecretBasic ClientMethod = "client_secret_basic"
 	SecretPost  ClientMethod = "client_secret_post"
-	NoSecret    ClientMethod = "none" // public clients
+	PrivateKey  ClientMethod = "private_key_jwt" // RFC 7523, with the keys of JWKS or JWKSURI
+	NoSecret    ClientMethod = "none"            // public clients
+)
+
+// Grant is a grant type (RFC 6749 section 1.3, RFC 8628, RFC 8693).
+type Grant string
+
+const (
+	GrantCode     Grant = "authorization_code"
+	GrantRefresh  Grant = "refresh_token"
+	GrantClient   Grant = "client_credentials"
+	GrantDevice   Grant = "urn:ietf:params:oauth:grant-type:device_code"
+	GrantExchange Grant = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+// OrgMode says whether an app's requests name an organization.
+type OrgMode string
+
+const (
+	OrgOptional OrgMode = ""         // it may; else the person is routed
+	OrgRequired OrgMode = "required" // it must
+	OrgNone     OrgMode = "none"     // it must not; the person is always routed
 )
 
 // App is a relying party: an OpenID Connect client of the platform.
@@ -32,25 +54,106 @@ type App struct {
 	ClientID string            // never given out again (S40)
 	Name     string
 	Status   directory.Status
-	Method   ClientMethod
-	// Native apps may use any port of a registered loopback redirect URI (RFC 8252 section 7.3) and
-	// private-use schemes.
-	Native bool
-	// RedirectURIs and PostLogoutURIs are compared as strings.
-	RedirectURIs   []string
-	PostLogoutURIs []string
-	// Home is where a person starts again when a login cannot go on; "" when the app has no such page.
-	Home string
-	// IDTokenAlg signs this app's id tokens: ES256, RS256 or EdDSA.
-	IDTokenAlg string
-	// PKCEExempt lets a confidential client leave PKCE out.
-	PKCEExempt bool
-	// AnyEmail releases addresses that are not verified, marked so; else they are withheld (S9).
-	AnyEmail bool
+	Settings
 	// Secrets are what the app may present; several while one replaces another.
 	Secrets []Secret
 	Version int64
 }
+
+// Settings are what an app asked for, or was given by the operator. The zero value of each is the strict
+// or the usual choice. Their JSON is stored: names stay.
+type Settings struct {
+	Method ClientMethod `json:"method"`
+	// Native apps may use any port of a registered loopback redirect URI (RFC 8252 section 7.3) and
+	// private-use schemes.
+	Native bool `json:"native,omitempty"`
+	// RedirectURIs and PostLogoutURIs are compared as strings.
+	RedirectURIs   []string `json:"redirect_uris"`
+	PostLogoutURIs []string `json:"post_logout_uris,omitempty"`
+	// Home is where a person starts again when a login cannot go on; "" when the app has no such page.
+	Home string `json:"home,omitempty"`
+	// Grants are the grant types that the app may use; empty is authorization_code alone.
+	Grants []Grant `json:"grants,omitempty"`
+	// IDTokenAlg signs this app's id tokens and logout tokens: ES256, RS256 or EdDSA.
+	IDTokenAlg string `json:"id_token_alg"`
+	// PKCEExempt lets a confidential client leave PKCE out.
+	PKCEExempt bool `json:"pkce_exempt,omitempty"`
+	// AnyEmail releases addresses that are not verified, marked so; else they are withheld (S9).
+	AnyEmail bool `json:"any_email,omitempty"`
+
+	// JWKS holds the app's public keys (RFC 7517), or JWKSURI says where they are fetched: they check its
+	// client assertions and request objects.
+	JWKS    json.RawMessage `json:"jwks,omitempty"`
+	JWKSURI string          `json:"jwks_uri,omitempty"`
+	// Private are host:port targets, not public or not https on 443, that the operator opened for calls
+	// to this app alone: its keys, its back-channel logout (S23).
+	Private []string `json:"private,omitempty"`
+	// PAR demands that requests are pushed (RFC 9126 section 6); RequestObject that they are signed (RFC
+	// 9101 section 10.5); DPoP that access tokens are bound to a key of the app's (RFC 9449).
+	PAR           bool `json:"par,omitempty"`
+	RequestObject bool `json:"request_object,omitempty"`
+	DPoP          bool `json:"dpop,omitempty"`
+	// FAPI holds the app to the FAPI 2.0 Security Profile (S48): private_key_jwt, pushed requests, DPoP,
+	// PS256, ES256 or EdDSA only, refresh tokens that stay.
+	FAPI bool `json:"fapi,omitempty"`
+	// KeepRefresh leaves refresh tokens as they are at each use. Only for confidential apps with
+	// sender-constrained tokens (S48); else they rotate.
+	KeepRefresh bool `json:"keep_refresh,omitempty"`
+	// Opaque gives the app access tokens that mean nothing without introspection; else they are RFC 9068
+	// JWTs.
+	Opaque bool `json:"opaque,omitempty"`
+	// Audiences are the resources that the app may ask access tokens for (RFC 8707); Scopes are the scopes
+	// that it may ask for besides those of OpenID Connect, which mean something to those resources.
+	Audiences []string `json:"audiences,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"`
+
+	// OrgMode says whether requests name an organization. Org pins one; Connections, when it names any,
+	// are the only ones whose proof this app accepts; MinACR is the least authentication context it accepts.
+	OrgMode     OrgMode                  `json:"organization_mode,omitempty"`
+	Org         directory.OrgID          `json:"organization,omitempty"`
+	Connections []directory.ConnectionID `json:"connections,omitempty"`
+	MinACR      string                   `json:"min_acr,omitempty"`
+	// Unshared: a sign-in to another app is none to this one.
+	Unshared bool `json:"unshared,omitempty"`
+	// ThirdParty apps ask the person's consent before they learn anything.
+	ThirdParty bool `json:"third_party,omitempty"`
+	// Pairwise gives the app subjects of its own (OpenID Connect Core section 8.1), the same for all apps
+	// of one Sector, a host name; "" is the one host of the redirect URIs.
+	Pairwise bool   `json:"pairwise,omitempty"`
+	Sector   string `json:"sector,omitempty"`
+	// Claims are the only personal claims that the app may learn; empty is all that its scopes bring.
+	Claims []string `json:"claims,omitempty"`
+	// Memberships lets the app ask for the scope organizations (S38).
+	Memberships bool `json:"memberships,omitempty"`
+	// MaxAge is how old a sign-in may be when a request says nothing; zero: as old as policy allows
+	// (OpenID Connect Registration default_max_age).
+	MaxAge time.Duration `json:"max_age,omitempty"`
+
+	// BackChannelLogoutURI is told when a session that the app was signed in to ends (OpenID Connect
+	// Back-Channel Logout section 2.2); "" is nobody.
+	BackChannelLogoutURI string `json:"backchannel_logout_uri,omitempty"`
+	// InitiateLogin is where a login that somebody else begins is sent (OpenID Connect Core section 4).
+	InitiateLogin string   `json:"initiate_login_uri,omitempty"`
+	LogoURI       string   `json:"logo_uri,omitempty"`
+	PolicyURI     string   `json:"policy_uri,omitempty"`
+	TermsURI      string   `json:"tos_uri,omitempty"`
+	Contacts      []string `json:"contacts,omitempty"`
+
+	// Registration is set for apps that registered themselves (RFC 7591): the SHA-256 of what they show to
+	// read and change their registration (RFC 7592).
+	Registration []byte `json:"registration,omitempty"`
+}
+
+// may says whether the app may use a grant type.
+func (s Settings) may(g Grant) bool {
+	if len(s.Grants) == 0 {
+		return g == GrantCode
+	}
+	return slices.Contains(s.Grants, g)
+}
+
+// confidential apps can keep a secret or a key.
+func (s Settings) confidential() bool { return s.Method != NoSecret }
 
 // Secret is a client secret of 256 random bits, kept as SHA-256.
 type Secret struct {
@@ -89,13 +192,13 @@ func (a App) checked() (App, error) {
 		return a, ErrAppSettings.Because("a name")
 	case !slices.Contains(signingAlgs, a.IDTokenAlg):
 		return a, ErrAppSettings.Because("id token algorithm " + a.IDTokenAlg)
-	case a.Method != SecretBasic && a.Method != SecretPost && a.Method != NoSecret:
+	case a.Method != SecretBasic && a.Method != SecretPost && a.Method != PrivateKey && a.Method != NoSecret:
 		return a, ErrAppSettings.Because("client authentication " + string(a.Method))
-	case (a.Method == NoSecret) != (len(a.Secrets) == 0):
-		return a, ErrAppSettings.Because("a public client has no secret, every other has one")
+	case (a.Method == NoSecret || a.Method == PrivateKey) != (len(a.Secrets) == 0):
+		return a, ErrAppSettings.Because("apps that authenticate by a secret have one, others have none")
 	case a.PKCEExempt && a.Method == NoSecret:
 		return a, ErrAppSettings.Because("only a confidential client may leave PKCE out")
-	case len(a.RedirectURIs) == 0:
+	case a.may(GrantCode) && len(a.RedirectURIs) == 0:
 		return a, ErrAppSettings.Because("at least one redirect URI")
 	}
 	for _, u := range append(slices.Clone(a.RedirectURIs), a.PostLogoutURIs...) {

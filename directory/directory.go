@@ -137,8 +137,37 @@ type Person struct {
 	// SessionsAfter voids every session, code and token issued before it.
 	SessionsAfter time.Time
 	Source        string // "jit", "manual", …
+	Profile       Profile
 	CreatedAt     time.Time
-	Version       int64 // moves with every change of the person, memberships included
+	UpdatedAt     time.Time // kept by the store; zero: never changed since it was made
+	Version       int64     // moves with every change of the person, memberships included
+}
+
+// Profile is what else is known of a person, by the names of OpenID Connect Core section 5.1. Its JSON is
+// stored and is what apps read. Nothing here finds or proves anybody.
+type Profile struct {
+	MiddleName        string   `json:"middle_name,omitempty"`
+	Nickname          string   `json:"nickname,omitempty"`
+	PreferredUsername string   `json:"preferred_username,omitempty"`
+	Profile           string   `json:"profile,omitempty"` // an address of a page
+	Picture           string   `json:"picture,omitempty"`
+	Website           string   `json:"website,omitempty"`
+	Gender            string   `json:"gender,omitempty"`
+	Birthdate         string   `json:"birthdate,omitempty"` // YYYY-MM-DD, 0000-MM-DD or YYYY
+	Zoneinfo          string   `json:"zoneinfo,omitempty"`
+	Phone             string   `json:"phone_number,omitempty"` // E.164
+	PhoneVerified     bool     `json:"phone_number_verified,omitempty"`
+	Address           *Address `json:"address,omitempty"`
+}
+
+// Address is a postal address (OpenID Connect Core section 5.1.1).
+type Address struct {
+	Formatted string `json:"formatted,omitempty"`
+	Street    string `json:"street_address,omitempty"`
+	Locality  string `json:"locality,omitempty"`
+	Region    string `json:"region,omitempty"`
+	Postal    string `json:"postal_code,omitempty"`
+	Country   string `json:"country,omitempty"`
 }
 
 // Identifier is an address or name that finds a person. Value is normalised.

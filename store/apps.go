@@ -10,23 +10,6 @@ import (
 
 var _ broker.Apps = (*Store)(nil)
 
-// appConfig is what only Go reads of an app. Names are stored, never renamed.
-type appConfig struct {
-	Method         broker.ClientMethod `json:"method"`
-	Native         bool                `json:"native,omitempty"`
-	RedirectURIs   []string            `json:"redirect_uris"`
-	PostLogoutURIs []string            `json:"post_logout_uris,omitempty"`
-	Home           string              `json:"home,omitempty"`
-	IDTokenAlg     string              `json:"id_token_alg"`
-	PKCEExempt     bool                `json:"pkce_exempt,omitempty"`
-	AnyEmail       bool                `json:"any_email,omitempty"`
-}
-
-func configOf(a broker.App) (string, error) {
-	doc, err := json.Marshal(appConfig{a.Method, a.Native, a.RedirectURIs, a.PostLogoutURIs, a.Home, a.IDTokenAlg, a.PKCEExempt, a.AnyEmail})
-	return string(doc), err
-}
-
 // AppByID finds an app. Its lists are shared: nobody may change them.
 func (s *Store) AppByID(ctx context.Context, id directory.AppID) (broker.App, error) {
 	a, err := cached(ctx, s, &s.caches.apps, string(id), func(ctx context.Context) (*broker.App, error) { return s.loadApp(ctx, id) })
@@ -49,12 +32,9 @@ func (s *Store) loadApp(ctx context.Context, id directory.AppID) (*broker.App, e
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	var c appConfig
-	if err := json.Unmarshal([]byte(doc), &c); err != nil {
+	if err := json.Unmarshal([]byte(doc), &a.Settings); err != nil {
 		return nil, err
 	}
-	a.Method, a.Native, a.RedirectURIs, a.PostLogoutURIs = c.Method, c.Native, c.RedirectURIs, c.PostLogoutURIs
-	a.Home, a.IDTokenAlg, a.PKCEExempt, a.AnyEmail = c.Home, c.IDTokenAlg, c.PKCEExempt, c.AnyEmail
 	_, err = s.rows(ctx, "SELECT hash, created_at, until FROM app_secrets WHERE app_id = $1 ORDER BY hash", func(r *row) {
 		var secret broker.Secret
 		copy(secret.Hash[:], r.bytes())
@@ -84,7 +64,7 @@ func (s *Store) AppByClientID(ctx context.Context, clientID string) (broker.App,
 
 // CreateApp makes an app.
 func (s *Store) CreateApp(ctx context.Context, a broker.App) error {
-	doc, err := configOf(a)
+	doc, err := json.Marshal(a.Settings)
 	if err != nil {
 		return err
 	}
@@ -93,7 +73,7 @@ func (s *Store) CreateApp(ctx context.Context, a broker.App) error {
 			return err
 		}
 		n, err := t.exec(`INSERT INTO apps (id, client_id, realm_id, name, status, config, version) VALUES ($1, $2, $3, $4, $5, $6, 1)
-			ON CONFLICT (client_id) DO NOTHING`, a.ID, a.ClientID, a.Realm, a.Name, a.Status, doc)
+			ON CONFLICT (client_id) DO NOTHING`, a.ID, a.ClientID, a.Realm, a.Name, a.Status, string(doc))
 		if err != nil {
 			return err
 		}
@@ -135,12 +115,12 @@ func (s *Store) UpdateApp(ctx context.Context, id directory.AppID, change func(*
 		if a.ID != was.ID || a.ClientID != was.ClientID || a.Realm != was.Realm {
 			return ErrFixed.Because("an app's id, client id and realm are not changed by UpdateApp")
 		}
-		doc, err := configOf(a)
+		doc, err := json.Marshal(a.Settings)
 		if err != nil {
 			return err
 		}
 		n, err := t.exec("UPDATE apps SET name = $1, status = $2, config = $3, version = version + 1 WHERE id = $4 AND version = $5",
-			a.Name, a.Status, doc, id, was.Version)
+			a.Name, a.Status, string(doc), id, was.Version)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ var typeTokens = strings.NewReplacer(
 	"{bool}", "INTEGER",
 	"{doc}", "TEXT", // JSON that only Go reads
 	"{bytes}", "BLOB",
+	"{empty}", "x''", // no bytes, as a default
 	"{serial}", "INTEGER PRIMARY KEY", // grows with each insert
 	"{strict}", "STRICT", // or SQLite stores text in integer columns
 	"{wr}", "STRICT, WITHOUT ROWID", // rows lie in key order

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"net/url"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -21,7 +23,19 @@ var migrationFiles embed.FS
 
 // Schema numbers. A migration that the release before cannot run on sets counters('schema_needs') to
 // its own number; everything else leaves it, so that a rollback of the program needs none of the data.
-const schema = 1
+var schema = newest()
+
+// newest is the number of the last migration: its file's name begins with it.
+func newest() (n int64) {
+	files, _ := fs.Glob(migrationFiles, "migrations/*.sql") // the pattern is good
+	for _, f := range files {
+		number, _, _ := strings.Cut(filepath.Base(f), "_")
+		if v, err := strconv.ParseInt(number, 10, 64); err == nil {
+			n = max(n, v)
+		}
+	}
+	return n
+}
 
 // migrate brings the file to this program's schema. A file that is there already costs two reads: goose
 // takes 15 ms to find out the same.

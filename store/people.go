@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/vestibule-id/vestibule/directory"
 )
@@ -10,15 +11,21 @@ var _ directory.People = (*Store)(nil)
 
 const (
 	personColumns = `p.id, p.realm_id, p.home_id, p.name, p.given, p.family, p.locale, p.email, p.email_since, p.email_proved,
-		p.status, p.sessions_after, p.source, p.created_at, p.version`
+		p.status, p.sessions_after, p.source, p.created_at, p.updated_at, p.profile, p.version`
 	selectMember = "SELECT " + personColumns + ", " + membershipColumns + `
 		FROM memberships m JOIN people p ON p.id = m.person_id WHERE m.org_id = $1 AND m.person_id = $2`
 )
 
 func (r *row) person() directory.Person {
-	return directory.Person{ID: directory.PersonID(r.text()), Realm: directory.RealmID(r.text()), Home: directory.OrgID(r.text()),
+	p := directory.Person{ID: directory.PersonID(r.text()), Realm: directory.RealmID(r.text()), Home: directory.OrgID(r.text()),
 		Name: r.text(), Given: r.text(), Family: r.text(), Locale: r.text(), Email: r.text(), EmailSince: r.time(), EmailProved: r.time(),
-		Status: directory.Status(r.text()), SessionsAfter: r.time(), Source: r.text(), CreatedAt: r.time(), Version: r.int()}
+		Status: directory.Status(r.text()), SessionsAfter: r.time(), Source: r.text(), CreatedAt: r.time(), UpdatedAt: r.time()}
+	if doc := r.text(); doc != "{}" {
+		// The store wrote it; what a newer release added is not for this one.
+		_ = json.Unmarshal([]byte(doc), &p.Profile)
+	}
+	p.Version = r.int()
+	return p
 }
 
 // member is a person as one organization sees them.
@@ -99,6 +106,10 @@ func (s *Store) scopeOf(ctx context.Context, id directory.RealmID) (directory.Re
 
 // CreatePerson makes a person with the membership at home and the identifiers.
 func (s *Store) CreatePerson(ctx context.Context, home directory.OrgID, p directory.Person, ids []directory.Identifier) error {
+	profile, err := json.Marshal(p.Profile)
+	if err != nil {
+		return err
+	}
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		o, scope, err := s.identScope(ctx, home)
 		if err != nil {
@@ -110,8 +121,9 @@ func (s *Store) CreatePerson(ctx context.Context, home directory.OrgID, p direct
 			}
 		}
 		_, err = t.exec(`INSERT INTO people (id, realm_id, home_id, name, given, family, locale, email, email_since, email_proved,
-			status, sessions_after, source, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-			p.ID, o.Realm, home, p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, p.Source, p.CreatedAt, 1)
+			status, sessions_after, source, created_at, updated_at, profile, version)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+			p.ID, o.Realm, home, p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, p.Source, p.CreatedAt, p.UpdatedAt, string(profile), 1)
 		if err != nil {
 			return err
 		}
@@ -142,9 +154,13 @@ func (s *Store) UpdatePerson(ctx context.Context, org directory.OrgID, id direct
 		if p.ID != was.ID || p.Realm != was.Realm || p.Home != was.Home {
 			return ErrFixed.Because("a person's id, realm and home are not changed by UpdatePerson")
 		}
+		profile, err := json.Marshal(p.Profile)
+		if err != nil {
+			return err
+		}
 		n, err := t.exec(`UPDATE people SET name = $1, given = $2, family = $3, locale = $4, email = $5, email_since = $6, email_proved = $7,
-			status = $8, sessions_after = $9, version = version + 1 WHERE id = $10 AND version = $11`,
-			p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, id, was.Version)
+			status = $8, sessions_after = $9, profile = $10, updated_at = $11, version = version + 1 WHERE id = $12 AND version = $13`,
+			p.Name, p.Given, p.Family, p.Locale, p.Email, p.EmailSince, p.EmailProved, p.Status, p.SessionsAfter, string(profile), s.now(), id, was.Version)
 		t.moved(id)
 		if err == nil && n == 0 {
 			return directory.ErrMoved

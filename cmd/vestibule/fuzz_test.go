@@ -32,10 +32,10 @@ func fuzzHouse(f *testing.F) (*house, string) {
 	f.Cleanup(h.close)
 	realm := directory.NewRealmID(time.Now())
 	secret, kept := broker.NewClientSecret(time.Now())
-	app := broker.App{ID: directory.NewAppID(time.Now()), Realm: realm, ClientID: "payments", Name: "Payments", Status: directory.Active, Method: broker.SecretBasic,
-		RedirectURIs: []string{callback}, Secrets: []broker.Secret{kept}}
-	native := broker.App{ID: directory.NewAppID(time.Now()), Realm: realm, ClientID: "native", Name: "Native", Status: directory.Active, Method: broker.NoSecret,
-		Native: true, RedirectURIs: []string{"http://127.0.0.1/cb"}}
+	app := broker.App{ID: directory.NewAppID(time.Now()), Realm: realm, ClientID: "payments", Name: "Payments", Status: directory.Active, Settings: broker.Settings{Method: broker.SecretBasic,
+		RedirectURIs: []string{callback}}, Secrets: []broker.Secret{kept}}
+	native := broker.App{ID: directory.NewAppID(time.Now()), Realm: realm, ClientID: "native", Name: "Native", Status: directory.Active, Settings: broker.Settings{Method: broker.NoSecret,
+		Native: true, RedirectURIs: []string{"http://127.0.0.1/cb"}}}
 	org := directory.NewOrgID(time.Now())
 	for _, do := range []func() error{
 		func() error {

@@ -136,7 +136,7 @@ func TestAnAppOfOpenIDClient(t *testing.T) {
 	} {
 		secret, kept := broker.NewClientSecret(w.clock.now())
 		a := broker.App{ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: "node-" + name, Name: "Node", Status: directory.Active,
-			Method: broker.ClientMethod(c.Method), IDTokenAlg: c.Alg, Secrets: []broker.Secret{kept}}
+			Settings: broker.Settings{Method: broker.ClientMethod(c.Method), IDTokenAlg: c.Alg}, Secrets: []broker.Secret{kept}}
 		if a.Method == broker.NoSecret {
 			a.Secrets = nil
 		}

@@ -99,8 +99,8 @@ func (p loadPlan) seed(ctx context.Context, h *house) error {
 		return err
 	}
 	app := broker.App{
-		ID: directory.NewAppID(now), Realm: realm, ClientID: loadClient, Name: "Load", Status: directory.Active, Method: broker.SecretBasic,
-		RedirectURIs: []string{loadCallback}, IDTokenAlg: "ES256", Secrets: []broker.Secret{{Hash: sum(loadSecret), CreatedAt: now}},
+		ID: directory.NewAppID(now), Realm: realm, ClientID: loadClient, Name: "Load", Status: directory.Active,
+		Settings: broker.Settings{Method: broker.SecretBasic, RedirectURIs: []string{loadCallback}, IDTokenAlg: "ES256"}, Secrets: []broker.Secret{{Hash: sum(loadSecret), CreatedAt: now}},
 	}
 	if err := h.broker.AddApp(ctx, operator, app); err != nil {
 		return err

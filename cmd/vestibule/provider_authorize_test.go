@@ -194,8 +194,8 @@ func TestLoopbackPortsVaryForNativeAppsOnly(t *testing.T) {
 	}
 	_, kept := broker.NewClientSecret(w.clock.now())
 	err := w.h.broker.AddApp(t.Context(), operator, broker.App{
-		ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: "web-scheme", Name: "Web", Status: directory.Active, Method: broker.SecretBasic,
-		RedirectURIs: []string{"com.acme.app:/cb"}, Secrets: []broker.Secret{kept},
+		ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: "web-scheme", Name: "Web", Status: directory.Active,
+		Settings: broker.Settings{Method: broker.SecretBasic, RedirectURIs: []string{"com.acme.app:/cb"}}, Secrets: []broker.Secret{kept},
 	})
 	if err == nil {
 		t.Error("a web app registered a private-use scheme (S36)")
@@ -226,8 +226,8 @@ func TestPKCEMayBeLeftOutOnlyByAConfidentialAppThatWasExempted(t *testing.T) {
 		t.Errorf("the verifier: %s", tok.raw)
 	}
 	err := w.h.broker.AddApp(t.Context(), operator, broker.App{
-		ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: "public-exempt", Name: "P", Status: directory.Active, Method: broker.NoSecret,
-		RedirectURIs: []string{callback}, PKCEExempt: true,
+		ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: "public-exempt", Name: "P", Status: directory.Active,
+		Settings: broker.Settings{Method: broker.NoSecret, RedirectURIs: []string{callback}, PKCEExempt: true},
 	})
 	if err == nil {
 		t.Error("a public app was exempted from PKCE")

@@ -105,7 +105,7 @@ func TestS36AddressesThatCouldSpeakInAHeaderAreRefused(t *testing.T) {
 			_, secret := broker.NewClientSecret(w.clock.now())
 			app := broker.App{
 				ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: "bent-" + directory.NewSecret()[:8], Name: "Bent", Status: directory.Active,
-				Method: broker.SecretBasic, RedirectURIs: []string{callback}, Secrets: []broker.Secret{secret},
+				Settings: broker.Settings{Method: broker.SecretBasic, RedirectURIs: []string{callback}}, Secrets: []broker.Secret{secret},
 			}
 			change(&app)
 			if err := w.h.broker.AddApp(t.Context(), operator, app); err == nil {
@@ -492,7 +492,7 @@ func TestS40NamesAreNeverGivenOutAgain(t *testing.T) {
 	_, secret := broker.NewClientSecret(w.clock.now())
 	err = w.h.broker.AddApp(t.Context(), operator, broker.App{
 		ID: directory.NewAppID(w.clock.now()), Realm: w.main, ClientID: w.app.ClientID, Name: "Other", Status: directory.Active,
-		Method: broker.SecretBasic, RedirectURIs: []string{callback}, Secrets: []broker.Secret{secret},
+		Settings: broker.Settings{Method: broker.SecretBasic, RedirectURIs: []string{callback}}, Secrets: []broker.Secret{secret},
 	})
 	if !errors.Is(err, broker.ErrClientIDTaken) {
 		t.Errorf("a client id was given out again: %v", err)

@@ -133,8 +133,11 @@ func (w *world) addApp(clientID string, change func(*broker.App)) (broker.App, s
 	secret, kept := broker.NewClientSecret(now)
 	a := broker.App{
 		ID: directory.NewAppID(now), Realm: w.main, ClientID: clientID, Name: strings.ToUpper(clientID[:1]) + clientID[1:], Status: directory.Active,
-		Method: broker.SecretBasic, RedirectURIs: []string{callback}, PostLogoutURIs: []string{"http://127.0.0.1:5555/bye"},
-		Home: "http://127.0.0.1:5555/", IDTokenAlg: "ES256", Secrets: []broker.Secret{kept},
+		Settings: broker.Settings{
+			Method: broker.SecretBasic, RedirectURIs: []string{callback}, PostLogoutURIs: []string{"http://127.0.0.1:5555/bye"},
+			Home: "http://127.0.0.1:5555/", IDTokenAlg: "ES256",
+		},
+		Secrets: []broker.Secret{kept},
 	}
 	if change != nil {
 		change(&a)

@@ -119,8 +119,10 @@ func (w *World) registrations() []broker.App {
 		base := w.doors[r.handle].base
 		a := broker.App{
 			ID: directory.NewAppID(now), Realm: w.realms[r.realm], ClientID: r.handle, Name: r.name, Status: directory.Active,
-			Method: broker.SecretBasic, IDTokenAlg: r.algorithm, Home: base + "/",
-			RedirectURIs: []string{base + "/callback"}, PostLogoutURIs: []string{base + "/"},
+			Settings: broker.Settings{
+				Method: broker.SecretBasic, IDTokenAlg: r.algorithm, Home: base + "/",
+				RedirectURIs: []string{base + "/callback"}, PostLogoutURIs: []string{base + "/"},
+			},
 			Secrets: []broker.Secret{{Hash: sha256.Sum256([]byte(w.kept.Secrets[r.handle])), CreatedAt: now}},
 		}
 		if r.public {
@@ -130,8 +132,8 @@ func (w *World) registrations() []broker.App {
 	}
 	return append(out, broker.App{
 		ID: directory.NewAppID(now), Realm: w.realms[realmMain], ClientID: yourApp, Name: "Your app", Status: directory.Active,
-		Method: broker.SecretBasic, Native: true, RedirectURIs: yourRedirects(), PostLogoutURIs: yourHomes(),
-		Secrets: []broker.Secret{{Hash: sha256.Sum256([]byte(w.kept.Secrets[yourApp])), CreatedAt: now}},
+		Settings: broker.Settings{Method: broker.SecretBasic, Native: true, RedirectURIs: yourRedirects(), PostLogoutURIs: yourHomes()},
+		Secrets:  []broker.Secret{{Hash: sha256.Sum256([]byte(w.kept.Secrets[yourApp])), CreatedAt: now}},
 	})
 }
 

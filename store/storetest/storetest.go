@@ -155,9 +155,9 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 		JIT: upstream.JITCreate, Offered: true, Authoritative: true, Guests: true, Private: []string{"127.0.0.1:1"}, Skew: time.Minute, Version: 1}
 	ok(t, w.CreateConnection(w.ctx, v.Org.ID, v.Connection))
 	v.App = broker.App{ID: directory.NewAppID(now), Realm: realm.ID, ClientID: handle + "-app", Name: handle, Status: directory.Active,
-		Method: broker.SecretBasic, Native: true, RedirectURIs: []string{"https://" + handle + ".example/cb"},
-		PostLogoutURIs: []string{"https://" + handle + ".example/out"}, Home: "https://" + handle + ".example/", IDTokenAlg: "ES256", PKCEExempt: true,
-		AnyEmail: true, Secrets: []broker.Secret{{Hash: [32]byte{1}, CreatedAt: now, Until: now.Add(time.Hour)}}, Version: 1}
+		Settings: broker.Settings{Method: broker.SecretBasic, Native: true, RedirectURIs: []string{"https://" + handle + ".example/cb"},
+			PostLogoutURIs: []string{"https://" + handle + ".example/out"}, Home: "https://" + handle + ".example/", IDTokenAlg: "ES256", PKCEExempt: true,
+			AnyEmail: true, Grants: []broker.Grant{broker.GrantCode, broker.GrantRefresh}, Audiences: []string{"https://api." + handle + ".example"}}, Secrets: []broker.Secret{{Hash: [32]byte{1}, CreatedAt: now, Until: now.Add(time.Hour)}}, Version: 1}
 	ok(t, w.CreateApp(w.ctx, v.App))
 	ok(t, w.PutEntitlement(w.ctx, v.Org.ID, directory.Entitlement{App: v.App.ID}))
 	ok(t, w.PutDomain(w.ctx, v.Org.ID, directory.Domain{Name: handle + ".example", VerifiedAt: now, VerifiedBy: "operator", Doubtful: true, Connection: v.Connection.ID}))
@@ -175,7 +175,8 @@ func (w *World) person(t *testing.T, home directory.Org, address string) directo
 	t.Helper()
 	now := w.clock.Now()
 	p := directory.Person{ID: directory.NewPersonID(now), Realm: home.Realm, Home: home.ID, Name: "Ana", Given: "A", Family: "Na", Locale: "es",
-		Email: address, EmailSince: now, EmailProved: now, Status: directory.Active, SessionsAfter: now.Add(-time.Hour), Source: "jit", CreatedAt: now, Version: 1}
+		Email: address, EmailSince: now, EmailProved: now, Status: directory.Active, SessionsAfter: now.Add(-time.Hour), Source: "jit", CreatedAt: now, UpdatedAt: now, Version: 1,
+		Profile: directory.Profile{Nickname: "An", Birthdate: "1990-02-03", Phone: "+34600000000", PhoneVerified: true}}
 	ok(t, w.CreatePerson(w.ctx, home.ID, p, []directory.Identifier{{Kind: "email", Value: address, VerifiedAt: now}}))
 	return p
 }
