@@ -200,6 +200,11 @@ func (a App) checked() (App, error) {
 		return a, ErrAppSettings.Because("only a confidential client may leave PKCE out")
 	case a.may(GrantCode) && len(a.RedirectURIs) == 0:
 		return a, ErrAppSettings.Because("at least one redirect URI")
+	case a.Method == PrivateKey && len(a.JWKS) == 0 && a.JWKSURI == "":
+		return a, ErrAppSettings.Because("private_key_jwt needs jwks or jwks_uri")
+	}
+	if err := a.checkKeys(); err != nil {
+		return a, err
 	}
 	for _, u := range append(slices.Clone(a.RedirectURIs), a.PostLogoutURIs...) {
 		if err := a.checkURI(u); err != nil {

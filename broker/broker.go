@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/brief"
@@ -62,6 +63,7 @@ type Broker struct {
 	Audit     audit.Recorder
 	Traces    audit.Traces
 	Tx        directory.Tx
+	Spent     upstream.Spent
 	Cookies   web.Cookies
 	Looks     *flows.Looks
 	Pages     *templates.Renderer
@@ -72,7 +74,11 @@ type Broker struct {
 	Issuer string
 	Now    func() time.Time
 	Log    *slog.Logger
+	// Call makes the client for addresses that an app named, which may reach what is public and the
+	// host:port targets that the operator opened for that app (S23).
+	Call func(allow []string) *http.Client
 
+	appKeys      clientKeys
 	once         sync.Once // discovery is written once
 	described    []byte
 	describedErr error

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -76,40 +75,10 @@ func (b *Broker) checkTokenRequest(r *http.Request) error {
 	case grant != string(oidc.GrantTypeCode):
 		return &oauthError{"unsupported_grant_type", "the only grant_type is authorization_code", http.StatusBadRequest}
 	}
-	if err := checkClient(r, form); err != nil {
-		return err
+	if _, err := credentialsOf(r, form); err != nil {
+		return err // the library takes a secret from the body whatever the header says, and the other way round
 	}
 	r.Form = form // the library reads Form: give it the body alone
-	return nil
-}
-
-// checkClient refuses whoever does not prove themselves in exactly one way that exists here (RFC 6749
-// section 2.3): the library takes a secret from the body whatever the header says, and the other way
-// round.
-func checkClient(r *http.Request, form url.Values) error {
-	if form.Has("client_assertion") {
-		return errInvalidClient
-	}
-	if len(r.Header.Values("Authorization")) == 0 {
-		if form.Get("client_id") == "" {
-			return errInvalidClient
-		}
-		return nil
-	}
-	user, secret, ok := r.BasicAuth()
-	if !ok || len(r.Header.Values("Authorization")) > 1 {
-		return errInvalidClient
-	}
-	if form.Has("client_secret") {
-		return &oauthError{"invalid_request", "the client proves itself in more than one way", http.StatusBadRequest}
-	}
-	id, err := url.QueryUnescape(user)
-	if err != nil || form.Has("client_id") && form.Get("client_id") != id {
-		return errInvalidClient
-	}
-	if _, err := url.QueryUnescape(secret); err != nil {
-		return errInvalidClient
-	}
 	return nil
 }
 
@@ -126,35 +95,11 @@ func (c challenged) WriteHeader(status int) {
 
 // VerifyClient authenticates the app by the method that is registered for it.
 func (s *server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
-	app, err := s.b.authenticate(ctx, r.Data.ClientID, r.Data.ClientSecret, r.Header.Get("Authorization") != "")
+	app, err := s.b.authenticate((&http.Request{URL: r.URL, Header: r.Header}).WithContext(ctx), r.Form)
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
 	}
 	return client{app}, nil
-}
-
-func (b *Broker) authenticate(ctx context.Context, id, secret string, basic bool) (App, error) {
-	app, err := b.Apps.AppByClientID(ctx, id)
-	if errors.Is(err, ErrAppNotFound) {
-		return App{}, errInvalidClient
-	}
-	if err != nil {
-		return App{}, err
-	}
-	used := NoSecret
-	switch {
-	case basic:
-		used = SecretBasic
-	case secret != "":
-		used = SecretPost
-	}
-	if used != app.Method || app.Status != directory.Active {
-		return App{}, errInvalidClient
-	}
-	if used != NoSecret && !app.presents(secret, b.Now()) {
-		return App{}, errInvalidClient
-	}
-	return app, nil
 }
 
 // CodeExchange redeems a code.

@@ -91,8 +91,9 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	judge := &flows.Judge{Directory: h.directory, Connections: db, Now: c.Now}
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
 	h.assets.Theme = looks.Named
+	guard := &outbound.Guard{Own: c.Own}
 	h.engine = &flows.Engine{
-		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c), Looks: looks, Pages: h.pages, Cookies: h.cookies,
+		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c, guard), Looks: looks, Pages: h.pages, Cookies: h.cookies,
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
 		Stories: flows.Stories{Counter: db.Counter(), PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
@@ -103,7 +104,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	h.broker = &broker.Broker{
 		Apps: db, Sessions: db, Tokens: db, Keys: keys, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
-		Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+		Spent: db, Call: guard.Client, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
@@ -117,8 +118,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 }
 
 // opener opens connections with clients that may call what each connection was allowed.
-func (h *house) opener(c config) *upstream.Opener {
-	guard := &outbound.Guard{Own: c.Own}
+func (h *house) opener(c config, guard *outbound.Guard) *upstream.Opener {
 	return &upstream.Opener{
 		Protocols: protocols(), Client: guard.Client, Now: c.Now, Base: c.Issuer,
 		Spend: func(ctx context.Context, con upstream.Connection, kind, key string, until time.Time) error {
