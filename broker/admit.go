@@ -19,6 +19,7 @@ type Admission struct {
 	app      App
 	org      directory.Chain
 	person   directory.Person
+	subject  string        // the person, as the app knows them
 	proofs   []flows.Proof // those that count, newest first
 	policy   policy.Effective
 	acr      string
@@ -78,7 +79,7 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 		return Admission{}, ErrNotAdmitted.Because("step wanted: " + string(d.Step))
 	}
 	return Admission{
-		app: app, org: s.Org.Chain, person: s.Person.Person, proofs: d.Counting, policy: eff,
+		app: app, org: s.Org.Chain, person: s.Person.Person, subject: b.subject(app, s.Person.Person.ID), proofs: d.Counting, policy: eff,
 		acr: acrOne, amr: amrOf(d.Counting), authTime: d.Counting[0].At, revision: revision, at: s.Now,
 	}, nil
 }

@@ -174,6 +174,7 @@ type Apps interface {
 
 var (
 	ErrAppSettings = fault.New(fault.Invalid, "broker.app_settings", "The app's settings are incomplete or wrong.")
+	hostName       = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 	privateScheme  = regexp.MustCompile(`^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+$`)
 )
 
@@ -205,6 +206,12 @@ func (a App) checked() (App, error) {
 	}
 	if err := a.checkKeys(); err != nil {
 		return a, err
+	}
+	if a.Pairwise && a.Sector == "" {
+		a.Sector = a.sector() // kept, so that a change of addresses makes nobody a stranger
+	}
+	if a.Pairwise && !hostName.MatchString(a.Sector) {
+		return a, ErrAppSettings.Because("pairwise subjects need a sector, a host name in lower case, or redirect URIs on one host")
 	}
 	for _, u := range append(slices.Clone(a.RedirectURIs), a.PostLogoutURIs...) {
 		if err := a.checkURI(u); err != nil {

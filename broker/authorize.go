@@ -30,8 +30,8 @@ type authRequest struct {
 	Nonce       string          `json:"non,omitempty"`
 	Challenge   string          `json:"chl,omitempty"`
 	Silent      bool            `json:"sil,omitempty"`
-	// Meant is whom the app's id_token_hint names: nobody else is signed in.
-	Meant directory.PersonID `json:"mnt,omitempty"`
+	// Meant is whom the app's id_token_hint names, as the app knows them: nobody else is signed in.
+	Meant string `json:"mnt,omitempty"`
 
 	force, pick  bool
 	maxAge       *time.Duration
@@ -150,7 +150,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.locales, Network: b.network(r),
 	}
 	if !req.pick {
-		if start.Session, err = b.held(ctx, r, req.hint, req.Meant); err != nil {
+		if start.Session, err = b.held(ctx, r, app, req.hint, req.Meant); err != nil {
 			return err
 		}
 	}

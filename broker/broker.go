@@ -54,6 +54,7 @@ type Broker struct {
 	Sessions  Sessions
 	Tokens    Tokens
 	Keys      *Keyring
+	Subjects  Subjects
 	Directory *directory.Service
 	Judge     *flows.Judge
 	Flows     *flows.Engine

@@ -137,10 +137,10 @@ func (b *Broker) running(ctx context.Context, s Session) (directory.Person, bool
 
 // held is the session that a request should go on with: that of the person whom the app means, or the one
 // that its login_hint finds, else the current.
-func (b *Broker) held(ctx context.Context, r *http.Request, hint string, meant directory.PersonID) (*flows.Held, error) {
+func (b *Broker) held(ctx context.Context, r *http.Request, app App, hint, meant string) (*flows.Held, error) {
 	list, err := b.browserSessions(ctx, r)
 	if meant != "" {
-		list = slices.DeleteFunc(list, func(s brought) bool { return s.Person != meant })
+		list = slices.DeleteFunc(list, func(s brought) bool { return b.subject(app, s.Person) != meant })
 	}
 	if err != nil || len(list) == 0 {
 		return nil, err

@@ -46,18 +46,17 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 	if err := json.Unmarshal(res.Payload, &req); err != nil {
 		return ErrRequest.With(err)
 	}
-	if req.Meant != "" && req.Meant != res.Person.ID {
-		app, err := b.Apps.AppByID(r.Context(), req.App)
-		if err != nil {
-			return err
-		}
+	app, err := b.Apps.AppByID(r.Context(), req.App)
+	if err != nil {
+		return err
+	}
+	if req.Meant != "" && req.Meant != b.subject(app, res.Person.ID) {
 		if !app.allows(req.RedirectURI) {
 			return errGivenUp
 		}
 		return b.answerError(w, r, req.RedirectURI, req.State, errOtherPerson)
 	}
 	var s signIn
-	var err error
 	for range 3 {
 		if s, err = b.signIn(r, req, res); !errors.Is(err, ErrMoved) {
 			break

@@ -17,34 +17,34 @@ import (
 
 // idClaims is an id token (OpenID Connect Core section 2).
 type idClaims struct {
-	Issuer   string             `json:"iss"`
-	Subject  directory.PersonID `json:"sub"`
-	Audience string             `json:"aud"`
-	Expires  int64              `json:"exp"`
-	Issued   int64              `json:"iat"`
-	AuthTime int64              `json:"auth_time"`
-	Nonce    string             `json:"nonce,omitempty"`
-	ACR      string             `json:"acr"`
-	AMR      []string           `json:"amr,omitempty"`
-	AtHash   string             `json:"at_hash"`
-	SID      string             `json:"sid"`
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience string   `json:"aud"`
+	Expires  int64    `json:"exp"`
+	Issued   int64    `json:"iat"`
+	AuthTime int64    `json:"auth_time"`
+	Nonce    string   `json:"nonce,omitempty"`
+	ACR      string   `json:"acr"`
+	AMR      []string `json:"amr,omitempty"`
+	AtHash   string   `json:"at_hash"`
+	SID      string   `json:"sid"`
 	orgClaims
 	personClaims
 }
 
 // accessClaims is an access token (RFC 9068 section 2.2).
 type accessClaims struct {
-	Issuer   string             `json:"iss"`
-	Subject  directory.PersonID `json:"sub"`
-	Audience string             `json:"aud"`
-	Expires  int64              `json:"exp"`
-	Issued   int64              `json:"iat"`
-	ID       string             `json:"jti"`
-	Client   string             `json:"client_id"`
-	Scope    string             `json:"scope"`
-	AuthTime int64              `json:"auth_time"`
-	ACR      string             `json:"acr"`
-	AMR      []string           `json:"amr,omitempty"`
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience string   `json:"aud"`
+	Expires  int64    `json:"exp"`
+	Issued   int64    `json:"iat"`
+	ID       string   `json:"jti"`
+	Client   string   `json:"client_id"`
+	Scope    string   `json:"scope"`
+	AuthTime int64    `json:"auth_time"`
+	ACR      string   `json:"acr"`
+	AMR      []string `json:"amr,omitempty"`
 	orgClaims
 }
 
@@ -75,7 +75,7 @@ func (b *Broker) mint(ctx context.Context, a Admission, m minting) (tokens, erro
 	org := orgClaimsOf(a, m.scope)
 	var err error
 	out.Access, err = b.sign("ES256", true, accessClaims{
-		Issuer: b.Issuer, Subject: a.person.ID, Audience: b.Issuer, Expires: now.Add(life).Unix(), Issued: now.Unix(),
+		Issuer: b.Issuer, Subject: a.subject, Audience: b.Issuer, Expires: now.Add(life).Unix(), Issued: now.Unix(),
 		ID: string(m.grant) + "." + directory.NewSecret()[:22], Client: a.app.ClientID, Scope: out.Scope,
 		AuthTime: a.authTime.Unix(), ACR: a.acr, AMR: a.amr, orgClaims: org,
 	})
@@ -87,7 +87,7 @@ func (b *Broker) mint(ctx context.Context, a Admission, m minting) (tokens, erro
 		return tokens{}, err
 	}
 	out.ID, err = b.sign(a.app.IDTokenAlg, false, idClaims{
-		Issuer: b.Issuer, Subject: a.person.ID, Audience: a.app.ClientID, Expires: now.Add(life).Unix(), Issued: now.Unix(),
+		Issuer: b.Issuer, Subject: a.subject, Audience: a.app.ClientID, Expires: now.Add(life).Unix(), Issued: now.Unix(),
 		AuthTime: a.authTime.Unix(), Nonce: m.nonce, ACR: a.acr, AMR: a.amr, AtHash: halfHash(a.app.IDTokenAlg, out.Access), SID: m.sid,
 		orgClaims: org, personClaims: person,
 	})

@@ -16,7 +16,7 @@ var errInvalidToken = &oauthError{"invalid_token", "the access token is unknown,
 
 // userinfoClaims is the answer of userinfo (OpenID Connect Core section 5.3.2).
 type userinfoClaims struct {
-	Subject directory.PersonID `json:"sub"`
+	Subject string `json:"sub"`
 	orgClaims
 	personClaims
 }
@@ -36,7 +36,7 @@ func (b *Broker) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, userinfoClaims{Subject: a.person.ID, orgClaims: orgClaimsOf(a, scope), personClaims: person})
+	writeJSON(w, http.StatusOK, userinfoClaims{Subject: a.subject, orgClaims: orgClaimsOf(a, scope), personClaims: person})
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (b *Broker) bearerAdmission(r *http.Request, token string) (Admission, []st
 	}
 	id, _, _ := strings.Cut(c.ID, ".")
 	grant, err := b.Tokens.Token(ctx, c.OrgID, directory.GrantID(id))
-	if errors.Is(err, ErrGrantNotFound) || err == nil && (!grant.RevokedAt.IsZero() || grant.Person != c.Subject) {
+	if errors.Is(err, ErrGrantNotFound) || err == nil && !grant.RevokedAt.IsZero() {
 		return Admission{}, nil, errInvalidToken
 	}
 	if err != nil {
@@ -104,6 +104,9 @@ func (b *Broker) bearerAdmission(r *http.Request, token string) (Admission, []st
 	}
 	if err != nil {
 		return Admission{}, nil, err
+	}
+	if c.Subject != a.subject { // the grant says who it is; its token must say the same
+		return Admission{}, nil, errInvalidToken
 	}
 	if !slices.Contains(grant.Scope, scopeOpenID) {
 		return Admission{}, nil, &oauthError{"insufficient_scope", "the scope openid is needed", http.StatusForbidden}

@@ -171,6 +171,26 @@ func keys(t *testing.T, w *World) {
 	whole(t, list[0], "RetireAt")
 }
 
+// What is made once stays: whoever comes later, or at the same time, gets what is there.
+func secrets(t *testing.T, w *World) {
+	got := make([][]byte, 8)
+	var all sync.WaitGroup
+	for i := range got {
+		all.Go(func() { got[i], _ = w.SecretNamed(w.ctx, "one", []byte{1, byte(i)}) })
+	}
+	all.Wait()
+	for _, v := range got {
+		same(t, len(v), 2)
+		same(t, v, got[0])
+	}
+	other, err := w.SecretNamed(w.ctx, "other", []byte("another"))
+	ok(t, err)
+	same(t, string(other), "another")
+	again, err := w.SecretNamed(w.ctx, "other", []byte("later"))
+	ok(t, err)
+	same(t, string(again), "another")
+}
+
 func documents(t *testing.T, w *World) {
 	theme, err := w.Theme(w.ctx, w.acme.Org.ID)
 	ok(t, err)

@@ -20,7 +20,7 @@ var global = map[string]string{
 	"OrgChain": "by id; returns it", "OrgByID": "by id; returns the realm", "CreateOrg": "made in the realm it names",
 	"ConnectionByID": "by id; returns the organization", "AppByID": "apps are the platform's", "AppByClientID": "apps are the platform's",
 	"CreateApp": "apps are the platform's", "UpdateApp": "apps are the platform's", "SessionByToken": "by secret; returns the home",
-	"TokenByCode": "by secret; returns the organization", "Keys": "the platform's", "AddKey": "the platform's",
+	"TokenByCode": "by secret; returns the organization", "Keys": "the platform's", "AddKey": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
 }

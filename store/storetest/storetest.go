@@ -36,6 +36,7 @@ type Store interface {
 	broker.Sessions
 	broker.Tokens
 	broker.Keys
+	broker.Secrets
 	flows.Themes
 	audit.Recorder
 	audit.Traces
@@ -80,6 +81,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"sessions":      sessions,
 		"tokens":        tokens,
 		"keys":          keys,
+		"secrets":       secrets,
 		"documents":     documents,
 		"spent":         spent,
 		"traces":        traces,
