@@ -156,6 +156,7 @@ const (
 	ofTheme       = "theme"       // by organization
 	ofPolicy      = "policy"      // by level
 	ofKeys        = "keys"        // by use
+	ofDataKey     = "data_key"    // by scope
 )
 
 const (
@@ -190,13 +191,14 @@ type dropper interface {
 	clear()
 }
 
-func (c *caches) prepare() {
+func (c *caches) prepare(sealed *sealer) {
 	c.behind = make(chan struct{}, 1)
 	c.byKind = map[string]dropper{
 		ofRealm: share(c, &c.realms), ofOrg: share(c, &c.orgs), ofHandle: share(c, &c.handles),
 		ofDomain: share(c, &c.domains), ofConnection: share(c, &c.connections), ofConnections: share(c, &c.ownedBy),
 		ofApp: share(c, &c.apps), ofClient: share(c, &c.clients), ofEntitlement: share(c, &c.entitled),
 		ofTheme: share(c, &c.themes), ofPolicy: share(c, &c.policies), ofKeys: share(c, &c.keys),
+		ofDataKey: sealed,
 	}
 }
 

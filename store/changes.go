@@ -76,7 +76,7 @@ func (s *Store) applied(touches []touch) {
 }
 
 func (s *Store) openCaches(ctx context.Context) error {
-	s.caches.prepare()
+	s.caches.prepare(s.sealer)
 	n, err := s.revision(ctx)
 	s.seen.Store(n)
 	return err

@@ -4,15 +4,10 @@ import (
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -21,30 +16,42 @@ import (
 )
 
 var (
-	ErrKeyMissing = fault.New(fault.Unavailable, "store.key_missing", "The sealing key of this data is missing. Put its key file back beside the data, or restore both from one backup; without it the secrets in the data cannot be read by anybody.")
-	ErrKeyWrong   = fault.New(fault.Unavailable, "store.key_wrong", "The sealing key does not belong to this data. Put the right key file in its place, or restore key and data from one backup.")
-	ErrKeyFile    = fault.New(fault.Unavailable, "store.key_file", "The sealing key file cannot be read or made. It must be a file that the user that runs this may read, with the one line that was written into it.")
 	// ErrSealed: a sealed value does not open where it lies. Somebody moved or changed it.
 	ErrSealed = fault.New(fault.Internal, "store.sealed", "Something broke on our side.")
+	// ErrDestroyed: the data key was destroyed with its organization; nothing opens what it sealed.
+	ErrDestroyed = fault.New(fault.NotFound, "store.key_destroyed", "The secrets of this organization were destroyed. They cannot be read or made again.")
 )
 
-// Envelope encryption (S24). The sealing key lies in a file beside the data, never in it, and wraps one
+// Envelope encryption (S24). The sealing key lies outside the data, never in it (sealkey.go), and wraps one
 // data key for each realm, each top-level organization and the platform (scope ""). A data key seals
 // values with XChaCha20-Poly1305 under a random 192-bit nonce; where a value belongs is its associated
-// data, so that it opens nowhere else.
+// data, so that it opens nowhere else. sealed.go lists every column that holds such values.
 
 const (
-	keyPrefix  = "vestibule-key-1:"
 	sealedForm = 1 // the first byte of everything sealed
 	keyIDSize  = 16
-	checkMark  = "sealing_key"
+	// destroyed stands in place of the sealing key's id where a data key was destroyed.
+	destroyed = "destroyed"
 )
 
-// sealer holds the sealing key and the data keys that were used.
+// sealer holds the sealing keys, and the data keys and secrets that were used.
 type sealer struct {
-	key  cipher.AEAD
-	mu   sync.RWMutex
-	data map[[keyIDSize]byte]cipher.AEAD
+	source keySource
+
+	mu      sync.RWMutex
+	keys    map[string]SealingKey // by id; replaced, never changed
+	data    map[[keyIDSize]byte]cipher.AEAD
+	secrets map[string][]byte
+}
+
+// drop forgets what a data key opened when keys were changed or destroyed; which is rare, so it is all of it.
+func (s *sealer) drop(string) { s.clear() }
+
+func (s *sealer) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.data)
+	clear(s.secrets)
 }
 
 // slot is where a sealed value belongs.
@@ -58,115 +65,6 @@ func (p slot) bytes() []byte {
 		b = append(b, s...)
 	}
 	return b
-}
-
-// openKey reads the sealing key, and makes it for data that holds nothing sealed yet.
-func (s *Store) openKey(ctx context.Context, file string) error {
-	check, err := s.mark(ctx, checkMark)
-	if err != nil {
-		return err
-	}
-	fresh := check == nil
-	if fresh {
-		n, err := s.rows(ctx, "SELECT id FROM data_keys LIMIT 1", nil)
-		if err != nil {
-			return err
-		}
-		fresh = n == 0
-	}
-	secret, err := keyFile(file, fresh)
-	if err != nil {
-		return err
-	}
-	aead, err := chacha20poly1305.NewX(secret)
-	if err != nil {
-		return ErrKeyFile.With(err)
-	}
-	s.sealer = &sealer{key: aead, data: map[[keyIDSize]byte]cipher.AEAD{}}
-	if check == nil {
-		if check, err = s.claimKey(ctx); err != nil {
-			return err
-		}
-	}
-	if _, err := unlock(aead, check, []byte(checkMark)); err != nil {
-		return ErrKeyWrong.Because(file)
-	}
-	return nil
-}
-
-// claimKey writes the check value, unless another process was first.
-func (s *Store) claimKey(ctx context.Context) ([]byte, error) {
-	var check []byte
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		mine := lock(s.sealer.key, nil, []byte(checkMark))
-		if _, err := t.exec("INSERT INTO marks (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", checkMark, mine); err != nil {
-			return err
-		}
-		var err error
-		check, err = s.mark(ctx, checkMark)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return check, nil
-}
-
-func (s *Store) mark(ctx context.Context, name string) (value []byte, err error) {
-	_, err = s.rows(ctx, "SELECT value FROM marks WHERE name = $1", func(r *row) { value = r.bytes() }, name)
-	return value, err
-}
-
-// keyFile reads the key; where it is missing and may be made, it makes it, on the disk before it is used.
-func keyFile(file string, make bool) ([]byte, error) {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		if !make {
-			return nil, ErrKeyMissing.Because(file)
-		}
-		if text, err = newKeyFile(file); errors.Is(err, fs.ErrExist) {
-			text, err = os.ReadFile(file) // another process was first
-		}
-	}
-	if err != nil {
-		return nil, ErrKeyFile.With(err)
-	}
-	encoded, ok := strings.CutPrefix(strings.TrimSpace(string(text)), keyPrefix)
-	secret, err := base64.RawURLEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(secret) != chacha20poly1305.KeySize {
-		return nil, ErrKeyFile.Because(file + " does not hold a sealing key")
-	}
-	return secret, nil
-}
-
-func newKeyFile(file string) (text []byte, err error) {
-	var secret [chacha20poly1305.KeySize]byte
-	rand.Read(secret[:])
-	text = []byte(keyPrefix + base64.RawURLEncoding.EncodeToString(secret[:]) + "\n")
-	// Linked into place when whole: a crash must not leave half a key.
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".key-*") // 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(text)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Link(tmp.Name(), file); err != nil {
-		return nil, err
-	}
-	return text, syncDir(filepath.Dir(file))
-}
-
-// syncDir makes a new name in a directory survive a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	_ = d.Sync() // not every system can; those that cannot need not
-	return d.Close()
 }
 
 func lock(key cipher.AEAD, plain, about []byte) []byte {
@@ -222,23 +120,65 @@ func wrapSlot(id [keyIDSize]byte, scope string) []byte {
 	return slot{"data_keys", "wrapped", hex.EncodeToString(id[:]), scope}.bytes()
 }
 
-// dataKeyOf gives the id of the scope's data key.
+// dataKeyOf gives the id of the scope's data key, and makes it when there is none.
 func (s *Store) dataKeyOf(ctx context.Context, t *tx, scope string) (id [keyIDSize]byte, err error) {
-	var text string
-	n, err := s.rows(ctx, "SELECT id FROM data_keys WHERE scope_id = $1", func(r *row) { text = r.text() }, scope)
+	text, err := s.dataKeyID(ctx, scope)
+	if err == nil && text == "" {
+		text, err = s.makeDataKey(ctx, t, scope)
+	}
 	if err != nil {
 		return id, err
 	}
-	if n == 1 {
-		_, err := hex.Decode(id[:], []byte(text))
+	_, err = hex.Decode(id[:], []byte(text))
+	return id, err
+}
+
+func (s *Store) dataKeyID(ctx context.Context, scope string) (id string, err error) {
+	_, err = s.rows(ctx, "SELECT id FROM data_keys WHERE scope_id = $1", func(r *row) { id = r.text() }, scope)
+	return id, err
+}
+
+// makeDataKey makes the first data key of a scope. The change log's row comes first: whoever makes keys,
+// or changes what wraps them, waits there for everybody else who does (rotate.go), also on other nodes.
+func (s *Store) makeDataKey(ctx context.Context, t *tx, scope string) (string, error) {
+	if err := t.touch(ofDataKey, scope); err != nil {
+		return "", err
+	}
+	if id, err := s.dataKeyID(ctx, scope); err != nil || id != "" {
 		return id, err
 	}
+	n, err := s.rows(ctx, "SELECT id FROM old_data_keys WHERE scope_id = $1 AND kek = $2", nil, scope, destroyed)
+	if err != nil {
+		return "", err
+	}
+	if n > 0 {
+		return "", ErrDestroyed.Because("the data key of " + scope)
+	}
+	return s.addDataKey(ctx, t, scope)
+}
+
+// addDataKey makes a data key under the sealing key that is current in this transaction.
+func (s *Store) addDataKey(ctx context.Context, t *tx, scope string) (string, error) {
+	kek, err := s.SealingKeyID(ctx)
+	if err != nil {
+		return "", err
+	}
+	key, err := s.sealer.sealingKey(kek)
+	if err != nil {
+		return "", err
+	}
+	var id [keyIDSize]byte
 	var secret [chacha20poly1305.KeySize]byte
 	rand.Read(id[:])
 	rand.Read(secret[:])
-	_, err = t.exec("INSERT INTO data_keys (id, scope_id, wrapped, created_at) VALUES ($1, $2, $3, $4)",
-		hex.EncodeToString(id[:]), scope, lock(s.sealer.key, secret[:], wrapSlot(id, scope)), s.now())
-	return id, err
+	wrapped, err := key.Wrap(ctx, secret[:], wrapSlot(id, scope))
+	if err != nil {
+		return "", err
+	}
+	text := hex.EncodeToString(id[:])
+	_, err = t.exec("INSERT INTO data_keys (id, scope_id, wrapped, kek, created_at) VALUES ($1, $2, $3, $4, $5)",
+		text, scope, wrapped, kek, s.now())
+	return text, err
 }
 
 // dataKey unwraps a data key by its id. Ids are random, so one that was never committed does no harm
@@ -250,22 +190,33 @@ func (s *Store) dataKey(ctx context.Context, id [keyIDSize]byte) (cipher.AEAD, e
 	if ok {
 		return key, nil
 	}
-	var scope string
+	before := s.caches.generation.Load()
+	var scope, kek string
 	var wrapped []byte
-	if err := s.one(ctx, ErrSealed.Because("its data key is gone"), "SELECT scope_id, wrapped FROM data_keys WHERE id = $1",
-		func(r *row) { scope, wrapped = r.text(), r.bytes() }, hex.EncodeToString(id[:])); err != nil {
+	if err := s.one(ctx, ErrSealed.Because("its data key is gone"), `SELECT scope_id, wrapped, kek FROM data_keys WHERE id = $1
+		UNION ALL SELECT scope_id, wrapped, kek FROM old_data_keys WHERE id = $1`,
+		func(r *row) { scope, wrapped, kek = r.text(), r.bytes(), r.text() }, hex.EncodeToString(id[:])); err != nil {
 		return nil, err
 	}
-	secret, err := unlock(s.sealer.key, wrapped, wrapSlot(id, scope))
+	if kek == destroyed {
+		return nil, ErrDestroyed.Because("the data key of " + scope)
+	}
+	secret, err := s.sealer.unwrap(ctx, kek, wrapped, wrapSlot(id, scope))
 	if err != nil {
-		return nil, ErrSealed.Because("its data key does not unwrap")
+		return nil, ErrSealed.With(fmt.Errorf("its data key does not unwrap: %w", err))
 	}
 	if key, err = chacha20poly1305.NewX(secret); err != nil {
 		return nil, ErrSealed.With(err)
 	}
 	s.sealer.mu.Lock()
 	defer s.sealer.mu.Unlock()
-	room(s.sealer.data, cacheLimit)
-	s.sealer.data[id] = key
+	if s.caches.generation.Load() == before { // else it may have been destroyed since
+		room(s.sealer.data, cacheLimit)
+		s.sealer.data[id] = key
+	}
 	return key, nil
+}
+
+func newSealer() *sealer {
+	return &sealer{data: map[[keyIDSize]byte]cipher.AEAD{}, secrets: map[string][]byte{}}
 }

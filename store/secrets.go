@@ -1,7 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 
 	"github.com/vestibule-id/vestibule/broker"
 )
@@ -37,4 +41,45 @@ func (s *Store) secret(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	return s.unseal(ctx, namedSlot(name), sealed)
+}
+
+// secretSize is how many random bytes a secret of the installation has.
+const secretSize = 32
+
+// Secret gives the installation's secret of that name: 32 random bytes, sealed in the database, the same on
+// every node and for ever, made by whoever asks first. Names are fixed words of the code, "cookies".
+func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
+	s.sealer.mu.RLock()
+	secret, ok := s.sealer.secrets[name]
+	s.sealer.mu.RUnlock()
+	if ok {
+		return bytes.Clone(secret), nil
+	}
+	fresh := make([]byte, secretSize)
+	rand.Read(fresh)
+	secret, err := s.SecretNamed(ctx, name, fresh)
+	if err != nil {
+		return nil, err
+	}
+	if t, err := s.txOf(ctx); t != nil || err != nil {
+		return secret, err // what a rollback may undo is not remembered
+	}
+	s.sealer.mu.Lock()
+	defer s.sealer.mu.Unlock()
+	s.sealer.secrets[name] = bytes.Clone(secret)
+	return secret, nil
+}
+
+// Pepper hashes a value that could be guessed (a code, a phone number) so that whoever has the database
+// alone cannot: HMAC-SHA256 under a sealed secret, with the value's table and row, so that equal values
+// do not look equal (S24).
+func (s *Store) Pepper(ctx context.Context, table, row string, value []byte) ([sha256.Size]byte, error) {
+	key, err := s.Secret(ctx, "pepper")
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write(slot{table: table, row: row}.bytes())
+	h.Write(value)
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }

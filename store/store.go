@@ -41,9 +41,14 @@ var (
 // Options say where a store lies.
 type Options struct {
 	Path    string // the durable database file; ephemeral.db lies in the same directory
-	KeyFile string // the sealing key; "" is vestibule.key in the same directory
-	Now     func() time.Time
-	Log     *slog.Logger
+	KeyFile string // the sealing key; "" is vestibule.key beside Path
+	// Key is the sealing key itself, as a key file holds it, where there is no file: containers have it in
+	// their environment.
+	Key string
+	// SealingKeys are keys that are neither: of a key management service.
+	SealingKeys []SealingKey
+	Now         func() time.Time
+	Log         *slog.Logger
 	// Beside opens the durable file next to a serve that may be running, for one command of an
 	// operator: no short-lived state, no sweeping, no sealing of the record.
 	Beside bool
@@ -80,13 +85,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Path == "" || o.Now == nil || o.Log == nil {
 		return nil, ErrOptions
 	}
-	if o.KeyFile == "" {
-		o.KeyFile = filepath.Join(filepath.Dir(o.Path), "vestibule.key")
-	}
 	if err := usable(filepath.Dir(o.Path)); err != nil {
 		return nil, err
 	}
-	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, stop: func() {}, counter: newCounter(o.Now),
+	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, stop: func() {}, counter: newCounter(o.Now), sealer: newSealer(),
 		oldSessions: oldSessions(), oldGrants: oldGrants(),
 		base: context.WithoutCancel(ctx), short: &ephemeral{now: o.Now, epoch: o.Now(), closed: true}}
 	if err := s.open(ctx, o); err != nil {
@@ -111,7 +113,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if err := s.openMain(ctx, o); err != nil {
 		return err
 	}
-	if err := s.openKey(ctx, o.KeyFile); err != nil {
+	if err := s.openKey(ctx, o); err != nil {
 		return err
 	}
 	if err := s.openCaches(ctx); err != nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -72,7 +71,7 @@ func build(ctx context.Context, c config) (*house, error) {
 
 func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	db, secure := h.store, issuer.Scheme == "https"
-	sealed, err := cookieSeal(filepath.Join(c.DataDir, "vestibule.key"))
+	sealed, err := cookieSeal(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -142,14 +141,14 @@ func (h *house) opener(c config, guard *outbound.Guard) *upstream.Opener {
 	}
 }
 
-// cookieSeal derives the keys that seal cookies from the file that the store's sealing key is in, so
-// that remembered organizations survive a restart.
-func cookieSeal(keyFile string) (*securecookie.SecureCookie, error) {
-	key, err := os.ReadFile(keyFile)
+// cookieSeal derives the keys that seal cookies from a secret that all nodes share, so that remembered
+// organizations survive a restart, another node and a change of the sealing key.
+func cookieSeal(ctx context.Context, db *store.Store) (*securecookie.SecureCookie, error) {
+	secret, err := db.Secret(ctx, "cookies")
 	if err != nil {
 		return nil, err
 	}
-	block, err := hkdf.Key(sha256.New, key, nil, "vestibule cookies v1", 64)
+	block, err := hkdf.Key(sha256.New, secret, nil, "vestibule cookies v1", 64)
 	if err != nil {
 		return nil, err
 	}
