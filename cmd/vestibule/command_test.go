@@ -19,14 +19,14 @@ func TestACommandLineThatIsWrongSaysWhatIs(t *testing.T) {
 		{"help trace", 0, "Usage: vestibule trace [flags] CODE"},
 		{"demo -h", 0, "Usage: vestibule demo [flags]\n"},
 		{"--version", 0, "vestibule "},
-		{"serve", 2, `vestibule has no command "serve".`},
+		{"sreve", 2, `vestibule has no command "sreve".`},
 		{"demo -port 70000", 1, "A port is a number"},
 		{"demo -colour", 2, "-colour"},
 		{"trace -data " + empty, 2, "Name the code"},
-		{"trace VB-7Q4K-29TM", 2, "Name the data directory"},
+		{"trace VB-7Q4K-29TM -database sqlite:" + empty + "/none.db", 1, "There is no database there. Name the one"},
 		{"trace -data " + empty + " VB-7Q4K-29TM VB-7Q4K-29TM", 2, "One code at a time."},
 		{"trace -data " + empty + " VB-7Q", 1, "That is not a trace code."},
-		{"trace VB-7Q4K-29TM -data " + empty, 1, "There is no database in that directory."},
+		{"trace VB-7Q4K-29TM -data " + empty, 1, "There is no database there."},
 	} {
 		var said bytes.Buffer
 		if status := run(t.Context(), strings.Fields(tc.line), &said, &said); status != tc.status || !strings.Contains(said.String(), tc.says) {

@@ -22,6 +22,7 @@ type errorPages struct {
 	pages *templates.Renderer
 	log   *slog.Logger
 	now   func() time.Time
+	tell  bool // development: every page tells the cause
 }
 
 func (e *errorPages) draw(w http.ResponseWriter, r *http.Request, err error) {
@@ -96,8 +97,11 @@ func (e *errorPages) faultPage(f *flows.Failure, look templates.Look, contact, c
 	if f.Again != "" && mayMend(what) {
 		p.RetryURL = f.Again
 	}
-	if look.Org != "" {
+	if look.Org != "" || e.tell {
 		p.Details = e.details(f, what)
+	}
+	if e.tell {
+		p.Details = append(p.Details, templates.Detail{Name: "cause", Value: f.Err.Error()})
 	}
 	return p
 }

@@ -1,5 +1,5 @@
-// Command vestibule is the whole service in one binary: `vestibule demo` shows it, `vestibule trace`
-// tells how a login went. This package reads the command line, wires the house from top to bottom, and
+// Command vestibule is the whole service in one binary: `vestibule serve` runs it, `vestibule demo` shows
+// it, `vestibule trace` tells how a login went. This package reads the command line, wires the house from top to bottom, and
 // is the only one that knows the clock, the environment and the network it listens on.
 package main
 
@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
@@ -24,6 +25,7 @@ type command struct {
 }
 
 var commands = []command{
+	{"serve", "run the service", runServe},
 	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
 	{"trace", "tell how the login with a trace code went", runTrace},
 	{"version", "print the version", runVersion},
@@ -39,6 +41,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -84,7 +87,7 @@ func usage(w io.Writer) {
 // their own machine they may read.
 func explain(w io.Writer, err error) {
 	f := fault.Of(err)
-	fmt.Fprintf(w, "vestibule: %s\n", f.Public)
+	fmt.Fprintf(w, "vestibule: %s\n", strings.ReplaceAll(f.Public, "\n", "\nvestibule: "))
 	if cause := f.Unwrap(); cause != nil {
 		fmt.Fprintf(w, "  because: %v\n", cause)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,19 +11,18 @@ import (
 
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/internal/fault"
-	"github.com/vestibule-id/vestibule/store"
 )
 
 var (
 	errCode    = fault.New(fault.Invalid, "vestibule.trace_code", "That is not a trace code. It has eight letters and digits, as on the error page: VB-7Q4K-29TM.")
-	errNoData  = fault.New(fault.NotFound, "vestibule.trace_data", "There is no database in that directory. Name the data directory that the service was started with.")
 	errNoTrace = fault.New(fault.NotFound, "vestibule.trace_unknown", "There is no trace with that code. Traces are kept for 14 days. A request that was refused before a login began leaves a line in the log instead, and so do logins that fail too often: look for the code there.")
 )
 
 // runTrace tells how a login went.
 func runTrace(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := newFlags("trace", "CODE", "Tells how the login went whose error page showed CODE.", errs)
-	data := flags.String("data", "", "the data directory of the service (required)")
+	read := configFlags(flags, false)
+	data := flags.String("data", "", "the data `directory` of a demonstration, in place of --database")
 	shown := ""
 	for rest := args; ; rest = flags.Args()[1:] { // flags may stand behind the code too
 		if err := parseFlags(flags, rest); err != nil {
@@ -39,22 +36,21 @@ func runTrace(ctx context.Context, args []string, out, errs io.Writer) error {
 		}
 		shown = flags.Arg(0)
 	}
-	switch {
-	case shown == "":
+	if shown == "" {
 		return misused(flags, "Name the code that the error page showed.")
-	case *data == "":
-		return misused(flags, "Name the data directory of the service with -data.")
 	}
 	code, ok := audit.ParseCode(shown)
 	if !ok {
 		return errCode
 	}
-	file := filepath.Join(*data, "vestibule.db")
-	if _, err := os.Stat(file); err != nil { // asking a question makes no database
-		return errNoData.With(err)
+	s, err := read()
+	if err != nil {
+		return err
 	}
-	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	db, err := store.Open(ctx, store.Options{Path: file, Now: time.Now, Log: log, Beside: true})
+	if *data != "" {
+		s.Database, s.KeyFile = database{Path: filepath.Join(*data, "vestibule.db")}, filepath.Join(*data, "vestibule.key")
+	}
+	db, err := s.openBeside(ctx, quietLog(errs))
 	if err != nil {
 		return err
 	}

@@ -27,12 +27,29 @@ import (
 
 // config is what the house is built from.
 type config struct {
-	Issuer  string // "http://localhost:8080": scheme, host and port, no path
-	DataDir string
-	Own     func() []netip.AddrPort // what this process listens on
-	Limits  broker.Limits
-	Log     *slog.Logger
-	Now     func() time.Time
+	Issuer      string   // "http://localhost:8080": scheme, host and port, no path
+	DataDir     string   // where vestibule.db and vestibule.key lie, unless Database and KeyFile say otherwise
+	Database    database // the zero value is vestibule.db in DataDir
+	Key         string
+	KeyFile     string
+	Redis       string
+	Own         func() []netip.AddrPort // what this process listens on
+	Proxies     web.Proxies
+	Limits      broker.Limits
+	Development bool // error pages tell the cause
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// placed fills in where things lie.
+func (c config) placed() config {
+	if c.Database == (database{}) {
+		c.Database.Path = filepath.Join(c.DataDir, "vestibule.db")
+	}
+	if c.KeyFile == "" {
+		c.KeyFile = filepath.Join(filepath.Dir(c.Database.Path), "vestibule.key")
+	}
+	return c
 }
 
 // house is everything, wired.
@@ -52,12 +69,12 @@ var errIssuer = fault.New(fault.Invalid, "vestibule.issuer", "The issuer must be
 
 // build wires the house from the bottom to the top.
 func build(ctx context.Context, c config) (*house, error) {
-	issuer, err := url.Parse(c.Issuer)
-	if err != nil || issuer.Host == "" || issuer.Path != "" || issuer.RawQuery != "" ||
-		issuer.Scheme != "https" && (issuer.Scheme != "http" || issuer.Hostname() != "localhost") {
-		return nil, errIssuer.Because(c.Issuer)
+	issuer, err := issuerOf(c.Issuer)
+	if err != nil {
+		return nil, err
 	}
-	db, err := store.Open(ctx, store.Options{Path: filepath.Join(c.DataDir, "vestibule.db"), Now: c.Now, Log: c.Log})
+	c = c.placed()
+	db, err := store.Open(ctx, store.Options{Path: c.Database.Path, Key: c.Key, KeyFile: c.KeyFile, Now: c.Now, Log: c.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +128,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
-		looks: looks, pages: h.pages, log: c.Log, now: c.Now,
+		looks: looks, pages: h.pages, log: c.Log, now: c.Now, tell: c.Development,
 	}).draw}
 	h.broker.Routes(h.mux)
 	h.engine.Routes(h.mux)

@@ -29,6 +29,7 @@ var rooms = []room{
 	{name: "internal/brief", floor: 0, why: "short-lived state knows keys and bytes"},
 	{name: "audit", floor: 0, why: "everything may write to it, so it is a leaf"},
 	{name: "themes", floor: 0, why: "data, never markup"},
+	{name: "internal/yamlfile", floor: 0, why: "files that people write, with the places of their mistakes; it knows no setting and no noun"},
 
 	{name: "policy", floor: 1, may: floor0, why: "pure functions"},
 	{name: "internal/web", floor: 1, may: floor0, why: "functions that return errors become handlers"},

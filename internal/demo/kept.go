@@ -54,6 +54,12 @@ func readKept(dir string) (*kept, error) {
 	return k, nil
 }
 
+// Keeps says whether a directory holds a demonstration, whose providers vouch for anybody (S54).
+func Keeps(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, fileName))
+	return err == nil
+}
+
 // save writes the file as a whole or not at all.
 func (k *kept) save(dir string) error {
 	raw, err := json.MarshalIndent(k, "", "  ")
