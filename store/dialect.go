@@ -47,6 +47,9 @@ var (
 	}
 )
 
+// skipLocked lets many nodes take rows of a queue without waiting for one another. Here one writer is alone.
+const skipLocked = ""
+
 // busyTimeout is how long the writer waits for another process (a command beside a running serve).
 const busyTimeout = 5 * time.Second
 

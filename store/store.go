@@ -73,6 +73,8 @@ type Store struct {
 	counter  *counter
 
 	oldSessions, oldGrants oldRows
+	enqueued               chan struct{} // a job was committed
+	revoked                chan struct{} // a revocation was
 
 	base context.Context // of no request: for background work and the clean stop
 	stop context.CancelFunc
@@ -89,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, stop: func() {}, counter: newCounter(o.Now), sealer: newSealer(),
-		oldSessions: oldSessions(), oldGrants: oldGrants(),
+		oldSessions: oldSessions(), oldGrants: oldGrants(), enqueued: make(chan struct{}, 1), revoked: make(chan struct{}, 1),
 		base: context.WithoutCancel(ctx), short: &ephemeral{now: o.Now, epoch: o.Now(), closed: true}}
 	if err := s.open(ctx, o); err != nil {
 		s.closeFiles()

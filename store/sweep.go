@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/delivery"
 )
 
 const (
@@ -58,6 +59,8 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.sweepOne(ctx, "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE until < $1 ORDER BY until LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM traces WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM traces)", now.Add(-audit.TraceLife)),
 		s.sweepOne(ctx, "DELETE FROM changes WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM changes)", now.Add(-keepChanges)),
+		s.sweepOne(ctx, "DELETE FROM deliveries WHERE (org_id, id) IN (SELECT org_id, id FROM deliveries WHERE at < $1 ORDER BY at LIMIT $2)", now.Add(-delivery.KeepLog)),
+		s.sweepOne(ctx, "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until < $1 AND done_at <> 0 ORDER BY until LIMIT $2)", now),
 		s.sweepOld(ctx, &s.oldSessions, now.Add(-keepEnded)),
 		s.sweepOld(ctx, &s.oldGrants, now.Add(-keepEnded)),
 	)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -22,12 +23,16 @@ var global = map[string]string{
 	"CreateApp": "apps are the platform's", "UpdateApp": "apps are the platform's", "SessionByToken": "by secret; returns the home",
 	"TokenByCode": "by secret; returns the organization", "Keys": "the platform's", "AddKey": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
+	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
 }
 
 // isolation walks every method of every interface: what one organization (or realm) may do with its own
 // things, another gets nothing of and changes nothing in (S26).
 func isolation(t *testing.T, w *World) {
+	for _, v := range []Tenant{w.acme, w.mex, w.emea} {
+		ok(t, w.Enqueue(w.ctx, w.job(v.Org.ID, "host")))
+	}
 	for _, pair := range []struct {
 		name            string
 		owner, stranger Tenant
@@ -77,6 +82,7 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.AppsOf(w.ctx, v.Org.ID, v.Session.ID))
 	add(w.Token(w.ctx, v.Org.ID, v.Grant.ID))
 	add(w.Theme(w.ctx, v.Org.ID))
+	add(w.Deliveries(w.ctx, string(v.Org.ID), delivery.Query{Most: 100}))
 	return seen
 }
 
@@ -217,6 +223,10 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 				return ""
 			}
 			return leak(w.RevokeTokensOf(ctx, strangeRealm, o.Session.ID, "", now, "x"), false, nil)
+		},
+		"Deliveries": func() string {
+			list, err := w.Deliveries(ctx, string(stranger), delivery.Query{Most: 100})
+			return leak(err, contains(list, o.Org.ID), list)
 		},
 		"Theme": func() string {
 			v, err := w.Theme(ctx, stranger)

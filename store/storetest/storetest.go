@@ -14,6 +14,7 @@ import (
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/brief"
@@ -40,6 +41,7 @@ type Store interface {
 	flows.Themes
 	audit.Recorder
 	audit.Traces
+	delivery.Queue
 	Revision(ctx context.Context) (int64, error)
 	Brief() brief.Store
 	Counter() brief.Counter
@@ -89,6 +91,9 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"revision":      revision,
 		"brief":         briefly,
 		"counter":       counter,
+		"jobs":          jobs,
+		"fair jobs":     jobsAreFair,
+		"raced jobs":    jobsGoToOne,
 		"isolation":     isolation,
 	} {
 		t.Run(name, func(t *testing.T) {
