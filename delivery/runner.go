@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/audit"
-	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
-// ErrLease: another node has the job by now, for this one did not answer in time.
-var ErrLease = fault.New(fault.Conflict, "delivery.lease", "This delivery was taken over by another node.")
+// ErrLease: another node has the job by now, for this one did not answer in time. Nobody but a Runner
+// sees it.
+var ErrLease = errors.New("delivery: the lease of this job is over")
 
 const (
 	perHost   = 4                // sends to one host at a time, for each kind
