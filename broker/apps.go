@@ -152,6 +152,10 @@ func (s Settings) may(g Grant) bool {
 	return slices.Contains(s.Grants, g)
 }
 
+// pushes says whether the app's requests must be pushed, binds whether its tokens must be bound to a key.
+func (s Settings) pushes() bool { return s.PAR || s.FAPI }
+func (s Settings) binds() bool  { return s.DPoP || s.FAPI }
+
 // confidential apps can keep a secret or a key.
 func (s Settings) confidential() bool { return s.Method != NoSecret }
 

@@ -81,10 +81,12 @@ func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
 		}
 		return ErrRequest.With(err)
 	}
-	if app, redirect, err := b.caller(r.Context(), r.PostForm); err != nil {
-		return err
-	} else if _, err := b.parse(r.Context(), app, redirect, r.PostForm); err != nil {
-		return b.answerError(w, r, redirect, one(r.PostForm, "state"), err)
+	q, err := b.requested(r.Context(), r.PostForm, false)
+	if err != nil {
+		return b.refuse(w, r, q, err)
+	}
+	if _, err := b.parse(r.Context(), q.app, q.redirect, q.values); err != nil {
+		return b.answerError(w, r, q.redirect, q.state, err)
 	}
 	return b.keep(w, r, "/authorize", r.PostForm)
 }
@@ -130,13 +132,14 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	if err := b.Limits.AuthorizePerNetwork.Check(ctx, b.Counter, b.network(r)); err != nil {
 		return err
 	}
-	app, redirect, err := b.caller(ctx, values)
+	q, err := b.requested(ctx, values, true)
 	if err != nil {
-		return err
+		return b.refuse(w, r, q, err)
 	}
-	req, err := b.parse(ctx, app, redirect, values)
+	app, redirect := q.app, q.redirect
+	req, err := b.parse(ctx, app, redirect, q.values)
 	if err != nil {
-		return b.answerError(w, r, redirect, one(values, "state"), err)
+		return b.answerError(w, r, redirect, q.state, err)
 	}
 	if err := b.Limits.AuthorizePerApp.Check(ctx, b.Counter, string(app.ID)); err != nil {
 		return err
@@ -185,29 +188,6 @@ func silentError(d flows.Decision, err error, session, named bool) error {
 		return &authError{"interaction_required", "the session does not satisfy this organization's policy or this request"}
 	}
 	return &authError{"login_required", "nobody is signed in"}
-}
-
-// caller finds the app and where its answers go. What is wrong here is told to the person and to
-// nobody else: a browser is never sent to an address that is not registered.
-func (b *Broker) caller(ctx context.Context, values url.Values) (App, string, error) {
-	clientID, redirect := one(values, "client_id"), one(values, "redirect_uri")
-	if clientID == "" {
-		return App{}, "", ErrRequest.Because("client_id is missing or comes twice")
-	}
-	app, err := b.Apps.AppByClientID(ctx, clientID)
-	if errors.Is(err, ErrAppNotFound) {
-		return App{}, "", ErrUnknownClient.With(err)
-	}
-	if err != nil {
-		return App{}, "", err
-	}
-	if !app.allows(redirect) {
-		return App{}, "", &flows.Failure{Err: ErrRedirectURI.Because("not registered"), App: app.facts(), At: b.Now()}
-	}
-	if app.Status != directory.Active {
-		return App{}, "", &flows.Failure{Err: ErrApp, App: app.facts(), At: b.Now()}
-	}
-	return app, redirect, nil
 }
 
 // one gives a parameter that is there once and is text, else "".
@@ -260,10 +240,6 @@ func (b *Broker) parseHint(req *authRequest, app App, hint string) error {
 
 func parseKind(_ *authRequest, _ App, v url.Values) error {
 	switch {
-	case v.Has("request"):
-		return &authError{"request_not_supported", "request objects are not supported"}
-	case v.Has("request_uri"):
-		return &authError{"request_uri_not_supported", "request_uri is not supported"}
 	case v.Has("registration"):
 		return &authError{"registration_not_supported", "registration is not supported"}
 	case v.Get("response_type") == "":

@@ -34,6 +34,7 @@ var (
 
 	ErrUnknownClient = fault.New(fault.Invalid, "broker.unknown_client", "The app that sent you here is not known to this service.")
 	ErrRedirectURI   = fault.New(fault.Invalid, "broker.redirect_uri", "The app wants you sent back to an address that is not registered for it.")
+	ErrPushed        = fault.New(fault.Expired, "broker.request_uri", "The app's sign-in request has expired or was used already.")
 	ErrRequest       = fault.New(fault.Invalid, "broker.request", "The app's sign-in request could not be read.")
 	ErrPostLogout    = fault.New(fault.Invalid, "broker.post_logout_redirect_uri", "The app wants you sent on to an address that is not registered for it.")
 	ErrHint          = fault.New(fault.Invalid, "broker.id_token_hint", "The app's sign-out request carries a token that is not ours.")
@@ -89,6 +90,7 @@ type Broker struct {
 type Limits struct {
 	AuthorizePerNetwork web.Limit // new logins from one network
 	AuthorizePerApp     web.Limit
+	PushPerApp          web.Limit // requests that an app pushes
 	StoriesPerNetwork   web.Limit // traces of failed logins
 	StoriesPerApp       web.Limit
 }
@@ -98,6 +100,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		AuthorizePerNetwork: web.Limit{Name: "authorize-network", Most: 1200, Per: time.Minute},
 		AuthorizePerApp:     web.Limit{Name: "authorize-app", Most: 60000, Per: time.Minute},
+		PushPerApp:          web.Limit{Name: "push-app", Most: 60000, Per: time.Minute},
 		StoriesPerNetwork:   web.Limit{Name: "stories-network", Most: 1000, Per: time.Hour},
 		StoriesPerApp:       web.Limit{Name: "stories-app", Most: 10000, Per: time.Hour},
 	}
@@ -114,6 +117,8 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.API("GET /keys", writeProblem, b.jwks)
 	m.API("GET /userinfo", writeBearerError, b.userinfo)
 	m.API("POST /userinfo", writeBearerError, b.userinfo)
+	m.API("POST /par", writeOAuthError, b.push)
+	m.API("/par", writeOAuthError, only("POST"))
 	token := b.tokenServer()
 	m.API("POST /token", writeOAuthError, token)
 	m.API("OPTIONS /token", writeOAuthError, b.preflight)

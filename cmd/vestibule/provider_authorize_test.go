@@ -30,7 +30,7 @@ func TestEveryAuthorizationErrorNamesIssuerAndState(t *testing.T) {
 		{"hybrid", set("response_type", "code id_token"), "unsupported_response_type"},
 		{"fragment", set("response_mode", "fragment"), "invalid_request"},
 		{"a mode that is not announced", set("response_mode", "form_post"), "invalid_request"},
-		{"request object", set("request", "eyJhbGciOiJub25lIn0.e30."), "request_not_supported"},
+		{"request object", set("request", "eyJhbGciOiJub25lIn0.e30."), "invalid_request_object"},
 		{"request_uri", set("request_uri", "https://evil.example/r"), "request_uri_not_supported"},
 		{"registration", set("registration", "{}"), "registration_not_supported"},
 		{"no scope", set("scope"), "invalid_scope"},

@@ -1,0 +1,110 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4/json"
+)
+
+// requestObjectType is the typ of request objects (RFC 9101 section 10.8), needed of FAPI apps.
+const requestObjectType = "oauth-authz-req+jwt"
+
+var requestObjectTypes = []string{"JWT", requestObjectType}
+
+func badObject(why string) *authError { return &authError{"invalid_request_object", why} }
+
+// requestObject reads a request that the app signed (RFC 9101) and gives its parameters, which are the
+// only ones that count (section 6.3). spend uses up its jti, if it has one.
+func (b *Broker) requestObject(ctx context.Context, app App, token string, spend bool) (url.Values, error) {
+	jws, err := parseAppJWT(token, app.signAlgs(), requestObjectTypes)
+	if err != nil {
+		return nil, b.refusedObject(ctx, app, "request is not a JWT that this app may sign", err)
+	}
+	if app.FAPI && !typed(jws, requestObjectType) {
+		return nil, badObject("the typ must be " + requestObjectType)
+	}
+	payload, err := b.verifyByApp(ctx, app, jws)
+	if err != nil {
+		return nil, b.refusedObject(ctx, app, "no key of the app made the signature", err)
+	}
+	c, err := readAppClaims(payload)
+	if err != nil {
+		return nil, badObject("the claims cannot be read")
+	}
+	if err := c.check(b.Now(), b.Issuer); err != nil {
+		return nil, badObject(err.Error())
+	}
+	switch {
+	case c.Issuer != app.ClientID:
+		return nil, badObject("iss is not the client_id")
+	case c.Subject == app.ClientID:
+		return nil, badObject("sub is the client_id, as in a client assertion") // RFC 9101 section 10.8
+	}
+	values, err := objectParameters(app, payload)
+	if err != nil {
+		return nil, err
+	}
+	if spend && c.ID != "" {
+		if err := b.spendJTI(ctx, app, "request_object", c, badObject("jti was used before")); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+func (b *Broker) refusedObject(ctx context.Context, app App, says string, why error) error {
+	if unavailable(why) {
+		return why
+	}
+	b.Log.InfoContext(ctx, "request object refused", "client_id", app.ClientID, "reason", why)
+	return badObject(says)
+}
+
+// notParameters are claims of the JWT itself.
+var notParameters = map[string]bool{"iss": true, "aud": true, "exp": true, "nbf": true, "iat": true, "jti": true, "sub": true}
+
+// objectParameters gives the claims of a request object as parameters: text as it is, what is JSON in a
+// parameter as JSON, lists of text as one that comes several times.
+func objectParameters(app App, payload []byte) (url.Values, error) {
+	var claims map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return nil, badObject("the claims cannot be read")
+	}
+	values := url.Values{}
+	for name, raw := range claims {
+		raw = bytes.TrimSpace(raw)
+		if notParameters[name] || string(raw) == "null" {
+			continue
+		}
+		list, err := parameterValues(raw)
+		if err != nil {
+			return nil, badObject("the claim " + shown(name) + " is no parameter")
+		}
+		values[name] = list
+	}
+	switch id := values.Get("client_id"); {
+	case id != "" && id != app.ClientID:
+		return nil, badObject("client_id is another's")
+	case values.Has("request") || values.Has("request_uri"):
+		return nil, badObject("a request object holds no other") // RFC 9101 section 4
+	}
+	values.Set("client_id", app.ClientID)
+	return values, nil
+}
+
+func parameterValues(raw []byte) ([]string, error) {
+	if strings.HasPrefix(string(raw), "[") {
+		var list []string
+		err := json.Unmarshal(raw, &list)
+		return list, err
+	}
+	if strings.HasPrefix(string(raw), `"`) {
+		var text string
+		err := json.Unmarshal(raw, &text)
+		return []string{text}, err
+	}
+	return []string{string(raw)}, nil
+}
