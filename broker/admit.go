@@ -13,6 +13,27 @@ import (
 // The ladder of authentication contexts (RFC 9470), published in discovery as far as it can be reached.
 const acrOne = "urn:vestibule:acr:1fa"
 
+// acrs is the ladder, the lowest rung first, and acrTop how far up somebody can get.
+var (
+	acrs   = []string{acrOne, "urn:vestibule:acr:2fa", "urn:vestibule:acr:phr"}
+	acrTop = acrOne
+)
+
+// reachable says why an authentication context cannot be reached: nil when it can, or none was named.
+func reachable(acr string) error {
+	if acr != "" && !atLeast(acrTop, acr) {
+		return ErrUnmet
+	}
+	return nil
+}
+
+// atLeast says whether what was reached is as high on the ladder as what is wanted. What is not on the
+// ladder is as high as nothing and wanted by nobody who can be satisfied.
+func atLeast(reached, wanted string) bool {
+	at := slices.Index(acrs, wanted)
+	return at >= 0 && slices.Index(acrs, reached) >= at
+}
+
 // Admission is Admit's word that a person may use an app in an organization now. Its fields are its
 // own: nobody else can make one, and whatever is issued is minted from one (S6).
 type Admission struct {
@@ -60,12 +81,18 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	if app.Status != directory.Active {
 		return Admission{}, ErrApp
 	}
+	if app.Org != "" && app.Org != in.Org {
+		return Admission{}, ErrNotAdmitted.Because("the app is for another organization")
+	}
+	if app.MinACR != "" && !atLeast(acrOne, app.MinACR) {
+		return Admission{}, ErrUnmet
+	}
 	session := in.Session
 	if session != nil && !in.Grant.IsZero() {
 		session = asOf(session, in.Grant)
 	}
 	s, eff, err := b.Judge.State(ctx, flows.Asking{
-		App: in.App, Org: in.Org, Route: flows.RouteNamed, Person: in.Person, Session: session,
+		App: app.facts(), Org: in.Org, Route: flows.RouteNamed, Person: in.Person, Session: session,
 		Proofs: in.Fresh, Started: in.Started,
 	})
 	if err != nil {

@@ -201,6 +201,8 @@ func (a App) checked() (App, error) {
 		return a, ErrAppSettings.Because("client authentication " + string(a.Method))
 	case (a.Method == NoSecret || a.Method == PrivateKey) != (len(a.Secrets) == 0):
 		return a, ErrAppSettings.Because("apps that authenticate by a secret have one, others have none")
+	case a.MinACR != "" && !slices.Contains(acrs, a.MinACR):
+		return a, ErrAppSettings.Because("authentication context " + a.MinACR)
 	case a.PKCEExempt && a.Method == NoSecret:
 		return a, ErrAppSettings.Because("only a confidential client may leave PKCE out")
 	case a.may(GrantCode) && len(a.RedirectURIs) == 0:
@@ -291,7 +293,9 @@ func (a App) presents(secret string, now time.Time) bool {
 }
 
 // facts is what a login says about the app.
-func (a App) facts() flows.AppFacts { return flows.AppFacts{ID: a.ID, Name: a.Name, Home: a.Home} }
+func (a App) facts() flows.AppFacts {
+	return flows.AppFacts{ID: a.ID, Name: a.Name, Home: a.Home, Connections: a.Connections}
+}
 
 // NewClientSecret makes a secret of 256 random bits and what is kept of it.
 func NewClientSecret(now time.Time) (string, Secret) {

@@ -16,27 +16,30 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/brief"
-	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
 )
 
 // authRequest is an authorization request (OpenID Connect Core section 3.1.2.1) that was found good,
 // as a login carries it.
 type authRequest struct {
-	App         directory.AppID `json:"app"`
-	RedirectURI string          `json:"uri"`
-	Scope       []string        `json:"scp"`
-	State       string          `json:"st,omitempty"`
-	Nonce       string          `json:"non,omitempty"`
-	Challenge   string          `json:"chl,omitempty"`
-	Silent      bool            `json:"sil,omitempty"`
-	// Meant is whom the app's id_token_hint names, as the app knows them: nobody else is signed in.
-	Meant string `json:"mnt,omitempty"`
+	App directory.AppID `json:"app"`
+	returnTo
+	Scope     []string `json:"scp"`
+	Nonce     string   `json:"non,omitempty"`
+	Challenge string   `json:"chl,omitempty"`
+	Silent    bool     `json:"sil,omitempty"`
+	// Consent: the person is asked for consent whatever they consented to before.
+	Consent bool `json:"cns,omitempty"`
+	// Meant are those of whom one must sign in, as the app knows them; nil is anybody. An id_token_hint
+	// names one, a value of the sub claim others.
+	Meant []string `json:"mnt,omitempty"`
+	// Claims are the claims asked for by name, a claimsRequest; nil when there are none.
+	Claims  json.RawMessage `json:"clm,omitempty"`
+	Locales string          `json:"loc,omitempty"`
 
 	force, pick  bool
 	maxAge       *time.Duration
 	hint         string
-	locales      string
 	organization string
 	org          directory.OrgID
 }
@@ -86,7 +89,7 @@ func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
 		return b.refuse(w, r, q, err)
 	}
 	if _, err := b.parse(r.Context(), q.app, q.redirect, q.values); err != nil {
-		return b.answerError(w, r, q.redirect, q.state, err)
+		return b.answerError(w, r, q.back(), err)
 	}
 	return b.keep(w, r, "/authorize", r.PostForm)
 }
@@ -139,7 +142,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	app, redirect := q.app, q.redirect
 	req, err := b.parse(ctx, app, redirect, q.values)
 	if err != nil {
-		return b.answerError(w, r, redirect, q.state, err)
+		return b.answerError(w, r, q.back(), err)
 	}
 	if err := b.Limits.AuthorizePerApp.Check(ctx, b.Counter, string(app.ID)); err != nil {
 		return err
@@ -150,10 +153,10 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	}
 	start := flows.Request{
 		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint,
-		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.locales, Network: b.network(r),
+		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.Locales, Network: b.network(r),
 	}
 	if !req.pick {
-		if start.Session, err = b.held(ctx, r, app, req.hint, req.Meant); err != nil {
+		if start.Session, err = b.held(ctx, r, app, &req); err != nil {
 			return err
 		}
 	}
@@ -161,7 +164,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	if !req.Silent || err == nil && d.Done {
 		return err
 	}
-	return b.answerError(w, r, redirect, req.State, silentError(d, err, req.meets(start.Session, b.Now()), req.org != ""))
+	return b.answerError(w, r, req.returnTo, silentError(d, err, req.meets(start.Session, b.Now()), req.org != ""))
 }
 
 // meets says whether the session is of whom the app means, and somebody there proved themselves as
@@ -202,8 +205,8 @@ func one(values url.Values, name string) string {
 // parse reads the request of a known app. Its errors go back to the app.
 func (b *Broker) parse(ctx context.Context, app App, redirect string, values url.Values) (authRequest, error) {
 	req := authRequest{
-		App: app.ID, RedirectURI: redirect, State: values.Get("state"), Nonce: values.Get("nonce"),
-		hint: values.Get("login_hint"), organization: values.Get("organization"), locales: values.Get("ui_locales"),
+		App: app.ID, returnTo: backTo(redirect, values), Nonce: values.Get("nonce"), Locales: values.Get("ui_locales"),
+		hint: values.Get("login_hint"), organization: values.Get("organization"),
 	}
 	if err := web.Plain(values); err != nil {
 		return req, invalid("a parameter comes twice or is not text")
@@ -211,13 +214,13 @@ func (b *Broker) parse(ctx context.Context, app App, redirect string, values url
 	if len(req.State) > maxState || len(req.Nonce) > maxState || len(req.hint) > maxHint {
 		return req, invalid("a parameter is too long")
 	}
-	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, parsePKCE, parsePrompt, parseACR} {
+	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, parsePKCE, parsePrompt, parseAge, parseClaims} {
 		if err := check(&req, app, values); err != nil {
 			return req, err
 		}
 	}
-	if len(req.locales) > maxLocales {
-		req.locales = "" // a wish that cannot be met is no error (OpenID Connect Core section 3.1.2.1)
+	if len(req.Locales) > maxLocales {
+		req.Locales = "" // a wish that cannot be met is no error (OpenID Connect Core section 3.1.2.1)
 	}
 	if err := b.parseHint(&req, app, values.Get("id_token_hint")); err != nil {
 		return req, err
@@ -234,11 +237,24 @@ func (b *Broker) parseHint(req *authRequest, app App, hint string) error {
 	if err != nil || c.Audience != app.ClientID {
 		return invalid("id_token_hint is no token that this app was given")
 	}
-	req.Meant = c.Subject
+	req.mean(c.Subject)
 	return nil
 }
 
-func parseKind(_ *authRequest, _ App, v url.Values) error {
+// mean narrows whom the app means to those, and those it meant already.
+func (req *authRequest) mean(subjects ...string) {
+	if req.Meant != nil {
+		subjects = slices.DeleteFunc(subjects, func(s string) bool { return !slices.Contains(req.Meant, s) })
+	}
+	req.Meant = append([]string{}, subjects...)
+}
+
+// means says whether the app means that person.
+func (req *authRequest) means(subject string) bool {
+	return req.Meant == nil || slices.Contains(req.Meant, subject)
+}
+
+func parseKind(req *authRequest, _ App, v url.Values) error {
 	switch {
 	case v.Has("registration"):
 		return &authError{"registration_not_supported", "registration is not supported"}
@@ -246,8 +262,10 @@ func parseKind(_ *authRequest, _ App, v url.Values) error {
 		return invalid("response_type is missing")
 	case v.Get("response_type") != "code":
 		return &authError{"unsupported_response_type", "the only response_type is code"}
-	case v.Has("response_mode") && v.Get("response_mode") != "query":
-		return invalid("the only response_mode is query")
+	case v.Has("response_mode") && v.Get("response_mode") != "query" && v.Get("response_mode") != modeForm:
+		return invalid("the only response_modes are query and form_post")
+	case v.Get("response_mode") == modeForm && req.Mode != modeForm:
+		return invalid("form_post needs a redirect_uri of http or https")
 	}
 	return nil
 }
@@ -257,11 +275,30 @@ const (
 	scopeOpenID  = "openid"
 	scopeProfile = "profile"
 	scopeEmail   = "email"
+	scopeAddress = "address"
+	scopePhone   = "phone"
 	scopeOrg     = "organization"
 	scopePath    = "organization.path"
+	scopeOrgs    = "organizations"  // all memberships (S38)
+	scopeOffline = "offline_access" // OpenID Connect Core section 11
 )
 
-func parseScope(req *authRequest, _ App, v url.Values) error {
+// platformScopes are those that every app may ask for.
+var platformScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeAddress, scopePhone, scopeOrg, scopePath}
+
+// mayAsk says whether a scope means something here for the app. Others are ignored, as OpenID Connect Core
+// section 3.1.2.1 says, so nobody is told that an app has fewer than it asked for before its tokens say so.
+func (s Settings) mayAsk(scope string) bool {
+	switch scope {
+	case scopeOrgs:
+		return s.Memberships
+	case scopeOffline:
+		return s.may(GrantRefresh)
+	}
+	return slices.Contains(platformScopes, scope) || slices.Contains(s.Scopes, scope)
+}
+
+func parseScope(req *authRequest, app App, v url.Values) error {
 	asked := strings.Fields(v.Get("scope"))
 	if !slices.Contains(asked, scopeOpenID) {
 		return &authError{"invalid_scope", "the scope must contain openid"}
@@ -274,8 +311,7 @@ func parseScope(req *authRequest, _ App, v url.Values) error {
 			req.organization = handle
 			s = scopeOrg
 		}
-		known := s == scopeOpenID || s == scopeProfile || s == scopeEmail || s == scopeOrg || s == scopePath
-		if known && !slices.Contains(req.Scope, s) {
+		if app.mayAsk(s) && !slices.Contains(req.Scope, s) {
 			req.Scope = append(req.Scope, s)
 		}
 	}
@@ -313,7 +349,10 @@ func parsePrompt(req *authRequest, _ App, v url.Values) error {
 		case "select_account":
 			req.pick = true
 		case "consent":
-			// Every app here was approved by the operator; there is nothing left to ask.
+			req.Consent = true
+		case "create":
+			// Whoever is new here gets an account by signing in, where their organization lets them: there
+			// is no other registration, so this wish is not advertised (Initiating User Registration 1.0).
 		default:
 			return invalid("this prompt value is not supported")
 		}
@@ -321,6 +360,10 @@ func parsePrompt(req *authRequest, _ App, v url.Values) error {
 	if req.Silent && len(prompts) > 1 {
 		return invalid("prompt=none stands alone")
 	}
+	return nil
+}
+
+func parseAge(req *authRequest, app App, v url.Values) error {
 	if age := v.Get("max_age"); age != "" {
 		seconds, err := strconv.ParseUint(age, 10, 31)
 		if err != nil {
@@ -328,33 +371,8 @@ func parsePrompt(req *authRequest, _ App, v url.Values) error {
 		}
 		d := time.Duration(seconds) * time.Second
 		req.maxAge = &d
-	}
-	return nil
-}
-
-// parseACR refuses an authentication context that was asked for as essential and cannot be reached
-// (OpenID Connect Core section 5.5.1.1); one that is voluntary gets the truth.
-func parseACR(_ *authRequest, _ App, v url.Values) error {
-	raw := v.Get("claims")
-	if raw == "" {
-		return nil
-	}
-	var claims struct {
-		IDToken map[string]*struct {
-			Essential bool     `json:"essential"`
-			Value     string   `json:"value"`
-			Values    []string `json:"values"`
-		} `json:"id_token"`
-	}
-	if err := json.Unmarshal([]byte(raw), &claims); err != nil {
-		return invalid("claims is not a claims request")
-	}
-	acr := claims.IDToken["acr"]
-	if acr == nil || !acr.Essential || acr.Value == "" && len(acr.Values) == 0 {
-		return nil
-	}
-	if acr.Value != acrOne && !slices.Contains(acr.Values, acrOne) {
-		return &authError{"unmet_authentication_requirements", "this authentication context cannot be reached"}
+	} else if app.MaxAge > 0 {
+		req.maxAge = &app.MaxAge // OpenID Connect Registration section 2, default_max_age
 	}
 	return nil
 }
@@ -364,9 +382,28 @@ func parseACR(_ *authRequest, _ App, v url.Values) error {
 // same page (S31).
 func (b *Broker) resolveOrg(ctx context.Context, app App, req *authRequest) error {
 	name := req.organization
-	if name == "" {
+	switch {
+	case name != "" && app.OrgMode == OrgNone:
+		return invalid("this app's requests name no organization")
+	case name == "" && app.Org != "":
+		req.org = app.Org
+		return nil
+	case name == "" && app.OrgMode == OrgRequired:
+		return invalid("organization is missing: this app's requests name one")
+	case name == "":
 		return nil
 	}
+	if err := b.findOrg(ctx, app, req); err != nil {
+		return err
+	}
+	if app.Org != "" && req.org != app.Org {
+		return invalid("organization is not the one that this app is for")
+	}
+	return nil
+}
+
+func (b *Broker) findOrg(ctx context.Context, app App, req *authRequest) error {
+	name := req.organization
 	req.org = directory.OrgID("unknown")
 	if directory.ValidID("org_", name) {
 		req.org = directory.OrgID(name)
@@ -394,50 +431,4 @@ func (b *Broker) resolveOrg(ctx context.Context, app App, req *authRequest) erro
 		req.org = org
 	}
 	return err
-}
-
-// answerError sends an error to the app, with iss (RFC 9207) and state.
-func (b *Broker) answerError(w http.ResponseWriter, r *http.Request, redirect, state string, err error) error {
-	e, ok := errors.AsType[*authError](err)
-	if !ok {
-		e = b.asAuthError(r.Context(), err)
-	}
-	q := url.Values{"error": {e.code}, "error_description": {e.description}}
-	return b.answer(w, r, redirect, state, q)
-}
-
-// asAuthError says a fault in OAuth's words, without its cause.
-func (b *Broker) asAuthError(ctx context.Context, err error) *authError {
-	f := fault.Of(err)
-	switch f.Kind {
-	case fault.Denied, fault.NotFound:
-		return &authError{"access_denied", "the person may not use this app in this organization"}
-	case fault.Unavailable, fault.Throttled, fault.Upstream:
-		return &authError{"temporarily_unavailable", "try again in a moment"}
-	}
-	b.Log.ErrorContext(ctx, "authorization failed", "code", f.Code, "error", err)
-	return &authError{"server_error", "something broke on our side"}
-}
-
-// answer sends the browser back to the app's registered address, which keeps its own query.
-func (b *Broker) answer(w http.ResponseWriter, r *http.Request, redirect, state string, q url.Values) error {
-	if state != "" {
-		q.Set("state", state)
-	}
-	q.Set("iss", b.Issuer)
-	status := http.StatusFound
-	if r.Method == http.MethodPost {
-		status = http.StatusSeeOther
-	}
-	w.Header().Set("Location", withQuery(redirect, q))
-	w.WriteHeader(status)
-	return nil
-}
-
-// withQuery adds parameters to a registered address and leaves the rest of it as it is.
-func withQuery(address string, q url.Values) string {
-	if strings.Contains(address, "?") {
-		return address + "&" + q.Encode()
-	}
-	return address + "?" + q.Encode()
 }

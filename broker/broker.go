@@ -40,6 +40,7 @@ var (
 	ErrHint          = fault.New(fault.Invalid, "broker.id_token_hint", "The app's sign-out request carries a token that is not ours.")
 	ErrApp           = fault.New(fault.Denied, "broker.app_suspended", "This app is switched off.")
 	ErrNotAdmitted   = fault.New(fault.Denied, "broker.not_admitted", "You can't use this app right now.")
+	ErrUnmet         = fault.New(fault.Denied, "broker.unmet_authentication_requirements", "This app asks for a stronger sign-in than there is here.")
 	ErrMoved         = fault.New(fault.Unavailable, "broker.moved", "Something about your access changed while you signed in. Start again.")
 )
 

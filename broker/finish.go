@@ -34,6 +34,7 @@ type codeGrant struct {
 	SID     string              `json:"sid"`
 	Scope   []string            `json:"scp"`
 	Nonce   string              `json:"non,omitempty"`
+	Claims  json.RawMessage     `json:"clm,omitempty"` // a claimsRequest
 	Bound   [sha256.Size]byte   `json:"bnd"`
 	Issued  time.Time           `json:"at"`
 	Trace   string              `json:"trc,omitempty"`
@@ -46,17 +47,13 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 	if err := json.Unmarshal(res.Payload, &req); err != nil {
 		return ErrRequest.With(err)
 	}
-	app, err := b.Apps.AppByID(r.Context(), req.App)
-	if err != nil {
+	if other, err := b.otherThanMeant(r.Context(), req, res.Person.ID); err != nil {
 		return err
-	}
-	if req.Meant != "" && req.Meant != b.subject(app, res.Person.ID) {
-		if !app.allows(req.RedirectURI) {
-			return errGivenUp
-		}
-		return b.answerError(w, r, req.RedirectURI, req.State, errOtherPerson)
+	} else if other {
+		return b.answerError(w, r, req.returnTo, errOtherPerson)
 	}
 	var s signIn
+	var err error
 	for range 3 {
 		if s, err = b.signIn(r, req, res); !errors.Is(err, ErrMoved) {
 			break
@@ -72,15 +69,30 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 	if err != nil {
 		return err
 	}
-	return b.answer(w, r, req.RedirectURI, req.State, url.Values{"code": {code}})
+	return b.answer(w, r, req.returnTo, url.Values{"code": {code}})
 }
 
 // errGivenUp: an address that the app gave up since it asked may be in other hands by now.
 var errGivenUp = ErrRedirectURI.Because("given up since the app asked")
 
-// errOtherPerson: whoever signed in is not whom the app's id_token_hint names (OpenID Connect Core
-// section 3.1.2.1).
-var errOtherPerson = &authError{"login_required", "somebody else signed in than the id_token_hint names"}
+// errOtherPerson: whoever signed in is not whom the app's id_token_hint or claims name (OpenID Connect
+// Core sections 3.1.2.1 and 3.1.2.2).
+var errOtherPerson = &authError{"login_required", "somebody else signed in than the request means"}
+
+// otherThanMeant says whether somebody else signed in than whom the app means.
+func (b *Broker) otherThanMeant(ctx context.Context, req authRequest, person directory.PersonID) (bool, error) {
+	if req.Meant == nil {
+		return false, nil
+	}
+	app, err := b.Apps.AppByID(ctx, req.App)
+	if err != nil {
+		return false, err
+	}
+	if !app.allows(req.RedirectURI) {
+		return false, errGivenUp
+	}
+	return !req.means(b.subject(app, person)), nil
+}
 
 // signIn is what a finished login left.
 type signIn struct {
@@ -255,7 +267,7 @@ func (b *Broker) issueCode(ctx context.Context, req authRequest, s signIn) (stri
 	bound := bind(code, s.admission.app.ClientID, req.RedirectURI, req.Challenge)
 	g, err := json.Marshal(codeGrant{
 		App: req.App, Org: s.admission.org.Org().ID, Realm: s.session.Realm, Person: s.session.Person, Home: s.session.Home,
-		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Nonce: req.Nonce, Bound: bound, Issued: b.Now(), Trace: s.trace,
+		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Nonce: req.Nonce, Claims: req.Claims, Bound: bound, Issued: b.Now(), Trace: s.trace,
 	})
 	if err != nil {
 		return "", err

@@ -63,6 +63,8 @@ type minting struct {
 	scope []string
 	nonce string
 	sid   string
+	// claims are what was asked for by name.
+	claims claimsRequest
 }
 
 // mint makes the tokens of an admission. There is no other way to a token.
@@ -82,7 +84,7 @@ func (b *Broker) mint(ctx context.Context, a Admission, m minting) (tokens, erro
 	if err != nil {
 		return tokens{}, err
 	}
-	person, err := b.personClaims(ctx, a, m.scope)
+	person, err := b.personClaims(ctx, a, inIDToken, m.scope, m.claims)
 	if err != nil {
 		return tokens{}, err
 	}

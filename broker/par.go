@@ -31,9 +31,11 @@ const (
 type requested struct {
 	app      App
 	redirect string // registered for the app; "" when errors cannot go there
-	state    string // that errors are sent with
 	values   url.Values
 }
+
+// back is the way back to the app, once redirect is known.
+func (q requested) back() returnTo { return backTo(q.redirect, q.values) }
 
 // pushedRequest is what a request_uri stands for.
 type pushedRequest struct {
@@ -124,7 +126,7 @@ func (b *Broker) answerable(q requested) (requested, error) {
 	if q.app.Status != directory.Active {
 		return q, &flows.Failure{Err: ErrApp, App: q.app.facts(), At: b.Now()}
 	}
-	q.redirect, q.state = redirect, one(q.values, "state")
+	q.redirect = redirect
 	return q, nil
 }
 
@@ -133,7 +135,7 @@ func (b *Broker) refuse(w http.ResponseWriter, r *http.Request, q requested, err
 	if _, told := errors.AsType[*authError](err); !told || q.redirect == "" {
 		return err
 	}
-	return b.answerError(w, r, q.redirect, q.state, err)
+	return b.answerError(w, r, q.back(), err)
 }
 
 // pushed gives what a request_uri stands for. It is the app's that pushed it, and good for one login; that

@@ -145,7 +145,7 @@ func (b *Broker) redeem(ctx context.Context, app App, code, redirect, challenge 
 	if err != nil {
 		return tokens{}, err
 	}
-	return b.mint(ctx, admitted, minting{grant: grant.ID, scope: g.Scope, nonce: g.Nonce, sid: g.SID})
+	return b.mint(ctx, admitted, minting{grant: grant.ID, scope: g.Scope, nonce: g.Nonce, sid: g.SID, claims: asked(g.Claims)})
 }
 
 // grant asks the door again and makes the grant, on condition that nothing moved in between.

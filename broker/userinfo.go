@@ -32,7 +32,7 @@ func (b *Broker) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	person, err := b.personClaims(r.Context(), a, scope)
+	person, err := b.personClaims(r.Context(), a, atUserinfo, scope, claimsRequest{})
 	if err != nil {
 		return err
 	}

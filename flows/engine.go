@@ -168,7 +168,7 @@ func (e *Engine) route(ctx context.Context, l *Login, remembered []Remembered) e
 // they asked to be remembered for it; with several it leaves the choice to them.
 func (e *Engine) routeSession(ctx context.Context, l *Login, remembered []Remembered) (bool, error) {
 	held := l.Request.Session
-	orgs, err := e.Judge.choices(ctx, directory.Person{ID: held.Person, Realm: held.Realm}, l.Request.App.ID, held.Proofs)
+	orgs, err := e.Judge.choices(ctx, directory.Person{ID: held.Person, Realm: held.Realm}, l.Request.App, held.Proofs)
 	if err != nil {
 		return false, err
 	}
@@ -178,6 +178,9 @@ func (e *Engine) routeSession(ctx context.Context, l *Login, remembered []Rememb
 	case 1:
 		l.Org, l.Route = orgs[0], RouteSession
 		return true, nil
+	}
+	if l.Request.Pick {
+		remembered = nil // the person is asked to choose
 	}
 	for _, m := range remembered {
 		for _, org := range orgs {
@@ -193,7 +196,7 @@ func (e *Engine) routeSession(ctx context.Context, l *Login, remembered []Rememb
 // decide gathers the facts of now and asks Decide, running silent steps' effects never.
 func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, Decision, error) {
 	s, eff, err := e.Judge.State(ctx, Asking{
-		App: l.Request.App.ID, Org: l.Org, Route: l.Route, Connection: l.Connection,
+		App: l.Request.App, Org: l.Org, Route: l.Route, Connection: l.Connection,
 		Person: l.Person, Session: l.Request.Session, Proofs: l.Proofs,
 		Started: l.Started, Force: l.Request.Force, MaxAge: l.Request.MaxAge, Arrived: l.Arrived != nil,
 	})

@@ -54,6 +54,8 @@ type Request struct {
 	// Force asks for a proof newer than the login; MaxAge for one at most that old.
 	Force  bool           `json:"frc,omitempty"`
 	MaxAge *time.Duration `json:"age,omitempty"`
+	// Pick asks for a choice even where one was made before.
+	Pick bool `json:"pck,omitempty"`
 	// Locales is the app's ui_locales, best first.
 	Locales string `json:"loc,omitempty"`
 	// Session is the browser's running session, when it has one.
@@ -69,6 +71,8 @@ type AppFacts struct {
 	ID   directory.AppID `json:"id"`
 	Name string          `json:"name"`
 	Home string          `json:"home,omitempty"` // where a person starts again
+	// Connections, when it names any, are the only ones whose proofs the app accepts.
+	Connections []directory.ConnectionID `json:"cons,omitempty"`
 }
 
 // Held is what a running session brings: who, what they proved, and since when each organization

@@ -74,7 +74,7 @@ func mask(address string) string {
 func (e *Engine) rememberedOrgs(ctx context.Context, l *Login, list []Remembered) []templates.RememberedOrg {
 	var out []templates.RememberedOrg
 	for _, m := range list {
-		facts, _, err := e.Judge.org(ctx, m.Org, l.Request.App.ID)
+		facts, _, err := e.Judge.org(ctx, m.Org, l.Request.App)
 		if err != nil || !facts.open(l.Request.Realm) {
 			continue
 		}
@@ -100,7 +100,7 @@ func (e *Engine) routeRemembered(ctx context.Context, l *Login, org directory.Or
 		if m.Org != org {
 			continue
 		}
-		facts, _, err := e.Judge.org(ctx, org, l.Request.App.ID)
+		facts, _, err := e.Judge.org(ctx, org, l.Request.App)
 		if err != nil {
 			return err
 		}

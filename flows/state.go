@@ -21,7 +21,7 @@ type Judge struct {
 
 // Asking says whose admission to what is in question.
 type Asking struct {
-	App        directory.AppID
+	App        AppFacts
 	Org        directory.OrgID // "": not known yet
 	Route      Route
 	Connection directory.ConnectionID
@@ -54,7 +54,7 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	return s, eff, nil
 }
 
-func (j *Judge) org(ctx context.Context, org directory.OrgID, app directory.AppID) (*OrgFacts, policy.Effective, error) {
+func (j *Judge) org(ctx context.Context, org directory.OrgID, app AppFacts) (*OrgFacts, policy.Effective, error) {
 	chain, err := j.Directory.OrgChain(ctx, org)
 	if errors.Is(err, directory.ErrOrgNotFound) {
 		return nil, policy.Effective{}, ErrOrgUnavailable.With(err)
@@ -69,11 +69,11 @@ func (j *Judge) org(ctx context.Context, org directory.OrgID, app directory.AppI
 	if realm.Status != directory.Active {
 		return nil, policy.Effective{}, ErrOrgUnavailable.Because("realm is not active")
 	}
-	eff, err := j.Directory.Effective(ctx, chain, app)
+	eff, err := j.Directory.Effective(ctx, chain, app.ID)
 	if err != nil {
 		return nil, eff, err
 	}
-	entitled, err := j.Directory.Entitled(ctx, org, app)
+	entitled, err := j.Directory.Entitled(ctx, org, app.ID)
 	if err != nil {
 		return nil, eff, err
 	}
@@ -83,11 +83,16 @@ func (j *Judge) org(ctx context.Context, org directory.OrgID, app directory.AppI
 		return nil, eff, err
 	}
 	for _, c := range all {
-		if usable(c, chain, eff) {
+		if app.accepts(c.ID) && usable(c, chain, eff) {
 			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name})
 		}
 	}
 	return facts, eff, nil
+}
+
+// accepts says whether the app takes proofs of a connection.
+func (a AppFacts) accepts(id directory.ConnectionID) bool {
+	return len(a.Connections) == 0 || slices.Contains(a.Connections, id)
 }
 
 // usable says whether a connection may sign people in to the last organization of chain.
@@ -152,15 +157,15 @@ func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory
 		return nil, err
 	}
 	facts := &PersonFacts{Person: p, Member: m}
-	facts.AcceptsActive, err = j.accepts(ctx, m, eff)
+	facts.AcceptsActive, err = j.accepts(ctx, m, a.App, eff)
 	return facts, err
 }
 
 // accepts says whether the connection that a guest's membership names may be believed now: it is
-// switched on, its own organization and all above that are active (S14), and it speaks a protocol that
+// switched on and good for the app, its own organization and all above that are active (S14), and it speaks a protocol that
 // the policy of the guest's organization allows.
-func (j *Judge) accepts(ctx context.Context, m directory.Membership, eff policy.Effective) (bool, error) {
-	if m.Accepts == "" {
+func (j *Judge) accepts(ctx context.Context, m directory.Membership, app AppFacts, eff policy.Effective) (bool, error) {
+	if m.Accepts == "" || !app.accepts(m.Accepts) {
 		return false, nil
 	}
 	c, err := j.Connections.ConnectionByID(ctx, m.Accepts)
@@ -180,7 +185,7 @@ func (j *Judge) accepts(ctx context.Context, m directory.Membership, eff policy.
 // choices are the organizations in which the person may use the app, and for which a proof of theirs
 // counts: where none does, nobody has been identified, and what else the person belongs to is nobody's
 // business (S2).
-func (j *Judge) choices(ctx context.Context, p directory.Person, app directory.AppID, proofs []Proof) ([]directory.OrgID, error) {
+func (j *Judge) choices(ctx context.Context, p directory.Person, app AppFacts, proofs []Proof) ([]directory.OrgID, error) {
 	members, err := j.Directory.MembershipsOf(ctx, p.Realm, p.ID)
 	if err != nil {
 		return nil, err
@@ -198,7 +203,7 @@ func (j *Judge) choices(ctx context.Context, p directory.Person, app directory.A
 			return nil, err
 		}
 		s := State{Org: org, Person: &PersonFacts{Person: p, Member: m}}
-		if s.Person.AcceptsActive, err = j.accepts(ctx, m, eff); err != nil {
+		if s.Person.AcceptsActive, err = j.accepts(ctx, m, app, eff); err != nil {
 			return nil, err
 		}
 		if org.Entitled && org.Chain.Status() == directory.Active && slices.ContainsFunc(proofs, s.counts) {

@@ -59,7 +59,7 @@ func (choose) Ask(ctx context.Context, t *Turn) (Reply, error) {
 		page.Who = t.State.Person.Person.Email
 	}
 	for _, id := range t.State.Choices {
-		item, err := t.Engine.choice(ctx, id, t.Login.Request.App.ID)
+		item, err := t.Engine.choice(ctx, id, t.Login.Request.App)
 		if err != nil {
 			return Reply{}, err
 		}
@@ -112,7 +112,7 @@ func (choose) Take(_ context.Context, t *Turn, answer url.Values) error {
 }
 
 // choice is one row of the picker.
-func (e *Engine) choice(ctx context.Context, org directory.OrgID, app directory.AppID) (templates.ChooseItem, error) {
+func (e *Engine) choice(ctx context.Context, org directory.OrgID, app AppFacts) (templates.ChooseItem, error) {
 	facts, _, err := e.Judge.org(ctx, org, app)
 	if err != nil {
 		return templates.ChooseItem{}, err

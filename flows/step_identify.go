@@ -104,7 +104,7 @@ func (e *Engine) routeIdentifier(ctx context.Context, l *Login, typed string) (b
 	if err != nil || org == "" {
 		return false, err
 	}
-	facts, _, err := e.Judge.org(ctx, org, l.Request.App.ID)
+	facts, _, err := e.Judge.org(ctx, org, l.Request.App)
 	if errors.Is(err, ErrOrgUnavailable) {
 		return false, nil
 	}

@@ -77,6 +77,14 @@ type LeavingPage struct {
 	Who, ChangeURL string
 }
 
+// PostAnswerPage takes the answer to an app's request to the app: a form that a script posts at once and a
+// button posts without script (OAuth 2.0 Form Post Response Mode).
+type PostAnswerPage struct {
+	URL    string
+	Host   string // "app.example"
+	Fields []FormField
+}
+
 // FormField is a hidden field of a form.
 type FormField struct{ Name, Value string }
 
@@ -154,6 +162,7 @@ func (NoCompanyPage) Template() string        { return "login/no_company" }
 func (ChoosePage) Template() string           { return "login/choose" }
 func (ChooseConnectionPage) Template() string { return "login/choose_connection" }
 func (LeavingPage) Template() string          { return "login/leaving" }
+func (PostAnswerPage) Template() string       { return "login/post_answer" }
 func (NotMemberPage) Template() string        { return "login/not_member" }
 func (OverPage) Template() string             { return "login/over" }
 func (LogoutConfirmPage) Template() string    { return "logout/confirm" }

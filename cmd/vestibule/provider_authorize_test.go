@@ -29,7 +29,7 @@ func TestEveryAuthorizationErrorNamesIssuerAndState(t *testing.T) {
 		{"token", set("response_type", "token"), "unsupported_response_type"},
 		{"hybrid", set("response_type", "code id_token"), "unsupported_response_type"},
 		{"fragment", set("response_mode", "fragment"), "invalid_request"},
-		{"a mode that is not announced", set("response_mode", "form_post"), "invalid_request"},
+		{"a mode that is not announced", set("response_mode", "query.jwt"), "invalid_request"},
 		{"request object", set("request", "eyJhbGciOiJub25lIn0.e30."), "invalid_request_object"},
 		{"request_uri", set("request_uri", "https://evil.example/r"), "request_uri_not_supported"},
 		{"registration", set("registration", "{}"), "registration_not_supported"},

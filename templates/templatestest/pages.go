@@ -57,6 +57,10 @@ func choosePages() []templates.Page {
 		Who: "priya.raman@acmebank.example", ChangeURL: "/login/again",
 		Fields: []templates.FormField{{Name: "SAMLRequest", Value: "PHNhbWxwOkF1dGhuUmVxdWVzdC8+"}, {Name: "RelayState", Value: "r3l4y"}},
 	}
+	answer := templates.PostAnswerPage{
+		URL: home + "callback", Host: "treasury.example",
+		Fields: []templates.FormField{{Name: "code", Value: "c0de"}, {Name: "iss", Value: "https://login.example"}, {Name: "state", Value: `"><script>`}},
+	}
 	link := post
 	link.Fields, link.URL = nil, "https://acmebank.okta.example/authorize?client_id=a&state=b"
 	return []templates.Page{
@@ -65,7 +69,7 @@ func choosePages() []templates.Page {
 			Action: action, Step: "authenticate", App: app, Org: "MightyBank Americas", Who: "b.jensen@mightybank.example", ChangeURL: "/login/again",
 			Items: []templates.ChooseItem{{Value: "con_1", Name: "Okta", Hint: "For employees", LastUsed: true}, {Value: "con_2", Name: "Partner directory", Hint: "For contractors"}},
 		},
-		post, link,
+		post, link, answer,
 	}
 }
 
