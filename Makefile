@@ -23,7 +23,7 @@ COUNTS   ?= .test/counts
 TALLY    := go run .ci/tally.go -counts $(COUNTS)
 
 # What tests start, as command:package. The first command of a line that is there will do.
-TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm xmlsec1:xmlsec1 pip3:python3-pip
+TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm redis-server,valkey-server:redis-server xmlsec1:xmlsec1 pip3:python3-pip
 
 # The race detector needs a C compiler and takes three to ten times as long, so it runs without browsers,
 # and without what makes RSA keys all day or only reads files.

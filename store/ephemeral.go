@@ -51,8 +51,6 @@ const (
 	liveLimit  = 12 << 20
 	noteCost   = 160 // what a note costs besides key and value
 	spillBatch = 256
-	maxKey     = 200
-	maxValue   = 1 << 20
 	stopMark   = "clean_stop"
 )
 
@@ -176,16 +174,11 @@ func (e *ephemeral) close() {
 	}
 }
 
-var errBriefSize = errors.New("brief: key or value too long, or no time to live")
-
 func (e *ephemeral) begun(key string, value []byte, ttl time.Duration) error {
 	if e.closed {
 		return brief.ErrUnavailable
 	}
-	if key == "" || len(key) > maxKey || len(value) > maxValue || ttl < time.Millisecond {
-		return brief.ErrUnavailable.With(errBriefSize)
-	}
-	return nil
+	return brief.Fits(key, value, ttl)
 }
 
 // Put writes value under key, whatever was there.

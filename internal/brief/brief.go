@@ -6,6 +6,7 @@ package brief
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
@@ -20,8 +21,27 @@ var (
 	ErrUnavailable = fault.New(fault.Unavailable, "brief.unavailable", "A part of this service cannot be reached right now.")
 )
 
-// Store keeps values for a while. Every method is atomic, on all nodes. Keys are ASCII, at most 200
-// bytes; values at most 1 MiB. A ttl is at least a millisecond.
+// MaxKey and MaxValue are how long keys and values may be, in bytes.
+const (
+	MaxKey   = 200
+	MaxValue = 1 << 20
+)
+
+var errSize = errors.New("brief: key or value too long, or no time to live")
+
+// Fits says whether a store may be given that; ErrUnavailable when not, for it is a bug of the caller.
+func Fits(key string, value []byte, ttl time.Duration) error {
+	if key == "" || len(key) > MaxKey || len(value) > MaxValue || ttl < time.Millisecond {
+		return ErrUnavailable.With(errSize)
+	}
+	return nil
+}
+
+// Store keeps values for a while. Every method is atomic, on all nodes. Keys are ASCII, at most MaxKey
+// bytes; values any bytes, at most MaxValue. A ttl is at least a millisecond.
+//
+// A store joins no transaction: what a rollback would undo is not spent. An error of PutNew or Take other
+// than ErrTaken and ErrGone leaves open whether it happened, and the caller must not try again (S17).
 type Store interface {
 	// Put writes value under key, whatever was there.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
