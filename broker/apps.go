@@ -207,8 +207,8 @@ func (a App) checked() (App, error) {
 		return a, ErrAppSettings.Because("only a confidential client may leave PKCE out")
 	case a.may(GrantCode) && len(a.RedirectURIs) == 0:
 		return a, ErrAppSettings.Because("at least one redirect URI")
-	case a.Method == PrivateKey && len(a.JWKS) == 0 && a.JWKSURI == "":
-		return a, ErrAppSettings.Because("private_key_jwt needs jwks or jwks_uri")
+	case (a.Method == PrivateKey || a.RequestObject) && len(a.JWKS) == 0 && a.JWKSURI == "":
+		return a, ErrAppSettings.Because("private_key_jwt and signed requests need jwks or jwks_uri")
 	}
 	if err := a.checkKeys(); err != nil {
 		return a, err

@@ -67,11 +67,14 @@ type Broker struct {
 	Traces    audit.Traces
 	Tx        directory.Tx
 	Spent     upstream.Spent
-	Cookies   web.Cookies
-	Looks     *flows.Looks
-	Pages     *templates.Renderer
-	Proxies   web.Proxies
-	Limits    Limits
+	Nonces    *Nonces
+	// Epoch is since when the short-lived store has lost nothing (S16).
+	Epoch   func() time.Time
+	Cookies web.Cookies
+	Looks   *flows.Looks
+	Pages   *templates.Renderer
+	Proxies web.Proxies
+	Limits  Limits
 	// Issuer is this provider's name (OpenID Connect Discovery section 3): configuration, never the
 	// Host header.
 	Issuer string

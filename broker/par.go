@@ -184,18 +184,15 @@ func (b *Broker) push(w http.ResponseWriter, r *http.Request) error {
 	if form.Has("request_uri") {
 		return &oauthError{"invalid_request", "a pushed request has no request_uri", http.StatusBadRequest} // section 2.1
 	}
-	app, err := b.authenticate(r, form)
+	b.offerNonce(w, r)
+	app, p, err := b.proved(r, form, "/par")
 	if err != nil {
 		return b.asOAuth(ctx, err)
 	}
 	if err := b.limitPushed(r, app); err != nil {
 		return err
 	}
-	jkt, err := b.proofFor(w, r, app)
-	if err != nil {
-		return b.asOAuth(ctx, err)
-	}
-	values, err := b.judgePushed(ctx, app, form, jkt)
+	values, err := b.judgePushed(ctx, app, form, p.jkt)
 	if err != nil {
 		return b.asPushed(ctx, err)
 	}

@@ -121,10 +121,14 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	if err != nil {
 		return err
 	}
+	nonces, err := broker.LoadNonces(ctx, db)
+	if err != nil {
+		return err
+	}
 	h.broker = &broker.Broker{
 		Apps: db, Sessions: db, Tokens: db, Keys: keys, Subjects: subjects, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
-		Spent: db, Call: guard.Client, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+		Spent: db, Call: guard.Client, Nonces: nonces, Epoch: db.Epoch, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
