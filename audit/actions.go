@@ -33,6 +33,8 @@ var (
 	TokenIssued         = says("token.issued", "{target} received tokens for {actor}.")
 	TokenReplayed       = says("token.replayed", "A token of {target} was used twice; its family was ended.")
 	KeyCreated          = says("key.created", "{actor} made the signing key {target}.")
+	KeyRevoked          = says("key.revoked", "{actor} revoked the signing key {target}.")
+	GrantsEnded         = says("key.grants_ended", "{actor} ended {count} grants of {apps} apps that the revoked key {target} may have signed for since {since}.")
 	PolicyChanged       = says("policy.changed", "{actor} changed the policy of {target}.")
 	ThemeChanged        = says("theme.changed", "{actor} changed the look of {target}.")
 	TraceRead           = says("trace.read", "{actor} looked up the trace {target}.")

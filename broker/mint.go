@@ -99,7 +99,7 @@ func (b *Broker) mint(ctx context.Context, a Admission, m minting) (tokens, erro
 func (b *Broker) sign(alg string, access bool, claims any) (string, error) {
 	s, ok := b.Keys.signer(alg)
 	if !ok {
-		return "", ErrAppSettings.Because("no key for " + alg)
+		return "", ErrNoKey.Because(alg)
 	}
 	body, err := json.Marshal(claims)
 	if err != nil {

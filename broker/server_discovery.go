@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/templates"
@@ -63,11 +65,13 @@ func (b *Broker) discovery(w http.ResponseWriter, r *http.Request) error {
 }
 
 // keysMaxAge is how long apps may keep the key set; rotation waits for it (S25).
-const keysMaxAge = "public, max-age=600"
+const keysMaxAge = 10 * time.Minute
+
+var keysCaching = "public, max-age=" + strconv.Itoa(int(keysMaxAge/time.Second))
 
 func (b *Broker) jwks(w http.ResponseWriter, r *http.Request) error {
 	doc, etag := b.Keys.published()
-	publicDocument(w, keysMaxAge)
+	publicDocument(w, keysCaching)
 	w.Header().Set("ETag", etag)
 	if holds(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)

@@ -35,6 +35,7 @@ const (
 	ManagePeople Action = "people.manage"
 	ManageApps   Action = "apps.manage"
 	ManageSignIn Action = "signin.manage" // domains, connections, policy, look
+	ManageKeys   Action = "keys.manage"   // signing and sealing keys, backups, the record's keeping
 	JoinByLogin  Action = "people.join"   // what the engine may: create and link whoever a connection proved
 )
 

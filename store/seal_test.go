@@ -29,7 +29,9 @@ func sealedWorld(t *testing.T, s *Store) (one, two upstream.Connection) {
 		made[i] = upstream.Connection{ID: directory.NewConnectionID(s.now()), Org: org.ID, Secret: []byte(secretText)}
 		must(t, s.CreateConnection(t.Context(), org.ID, made[i]))
 	}
-	must(t, s.AddKey(t.Context(), broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte(secretText), CreatedAt: s.now()}))
+	must(t, s.UpdateKeys(t.Context(), "oidc", func(list []broker.Key) ([]broker.Key, error) {
+		return append(list, broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte(secretText), CreatedAt: s.now()}), nil
+	}))
 	return made[0], made[1]
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -63,6 +64,9 @@ type house struct {
 	pages       *templates.Renderer
 	cookies     web.Cookies
 	mux         *web.Mux
+
+	stops   []context.CancelFunc // of what runs in the background
+	working sync.WaitGroup
 }
 
 var errIssuer = fault.New(fault.Invalid, "vestibule.issuer", "The issuer must be https://host[:port], or http://localhost[:port] for trying things out; nothing after the port.")
@@ -80,7 +84,7 @@ func build(ctx context.Context, c config) (*house, error) {
 	}
 	h := &house{store: db}
 	if err := h.wire(ctx, c, issuer); err != nil {
-		db.Close()
+		h.close()
 		return nil, err
 	}
 	return h, nil
@@ -113,10 +117,11 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
 		Stories: flows.Stories{Counter: db.Counter(), PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
-	keys := &broker.Keyring{Store: db, Now: c.Now}
+	keys := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: c.Now, Log: c.Log}
 	if err := keys.Load(ctx); err != nil {
 		return err
 	}
+	h.background(ctx, keys.Follow)
 	subjects, err := broker.LoadSubjects(ctx, db)
 	if err != nil {
 		return err
@@ -184,4 +189,17 @@ func (h *house) server(log *slog.Logger) *http.Server {
 	}
 }
 
-func (h *house) close() { h.store.Close() }
+// background runs work that goes on until close; ctx bounds the wiring alone.
+func (h *house) background(ctx context.Context, work func(context.Context)) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h.stops = append(h.stops, stop)
+	h.working.Go(func() { work(ctx) })
+}
+
+func (h *house) close() {
+	for _, stop := range h.stops {
+		stop()
+	}
+	h.working.Wait()
+	h.store.Close()
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -154,24 +155,76 @@ func tokens(t *testing.T, w *World) {
 
 func keys(t *testing.T, w *World) {
 	now := w.clock.Now()
-	k := broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte("private part"), CreatedAt: now, ActiveAt: now, ExpiresAt: now.Add(time.Hour)}
+	k := broker.Key{KID: "k1", Use: "oidc", Alg: "ES256", Private: []byte("private part"), CreatedAt: now, ReadyAt: now, ActiveAt: now}
 	list, err := w.Keys(w.ctx, "oidc")
 	ok(t, err)
 	same(t, len(list), 0)
-	ok(t, w.AddKey(w.ctx, k))
-	second := k
-	second.KID = "k2"
-	ok(t, w.AddKey(w.ctx, second)) // of two nodes that start together one makes the key
+	add := func(more ...broker.Key) error {
+		return w.UpdateKeys(w.ctx, "oidc", func(list []broker.Key) ([]broker.Key, error) { return append(list, more...), nil })
+	}
 	rsa := k
-	rsa.KID, rsa.Alg = "k3", "RS256"
-	ok(t, w.AddKey(w.ctx, rsa))
+	rsa.KID, rsa.Alg, rsa.CreatedAt = "k2", "RS256", now.Add(time.Second)
+	ok(t, add(k, rsa))
+	second := k
+	second.KID = "k9"
+	if err := add(second); err == nil {
+		t.Error("two keys of one use and algorithm have no end planned")
+	}
+	// A successor comes with its predecessor's end, in one transaction.
+	next := broker.Key{KID: "k3", Use: "oidc", Alg: "ES256", Private: []byte("next"), CreatedAt: now.Add(time.Minute), ReadyAt: now.Add(time.Hour),
+		ActiveAt: now.Add(2 * time.Hour), RetireAt: now.Add(4 * time.Hour), ExpiresAt: now.Add(5 * time.Hour), RevokedAt: now.Add(6 * time.Hour)}
+	k.RetireAt, k.ExpiresAt = next.ActiveAt, now.Add(3*time.Hour)
+	ok(t, w.UpdateKeys(w.ctx, "oidc", func(list []broker.Key) ([]broker.Key, error) {
+		list[0].RetireAt, list[0].ExpiresAt = k.RetireAt, k.ExpiresAt
+		return append(list, next), nil
+	}))
 	list, err = w.Keys(w.ctx, "oidc")
 	ok(t, err)
-	same(t, list, []broker.Key{k, rsa})
-	whole(t, list[0], "RetireAt")
+	same(t, list, []broker.Key{k, rsa, next})
+	whole(t, list[2])
+	is(t, w.UpdateKeys(w.ctx, "oidc", func(list []broker.Key) ([]broker.Key, error) { list[0].RevokedAt = now; return nil, errChanged }), errChanged)
+	list, err = w.Keys(w.ctx, "oidc")
+	ok(t, err)
+	same(t, list, []broker.Key{k, rsa, next})
+	list, err = w.Keys(w.ctx, "anchor")
+	ok(t, err)
+	same(t, len(list), 0)
 }
 
-// What is made once stays: whoever comes later, or at the same time, gets what is there.
+// endTokensSince ends what was made since, hangs on a session and is affected, and nothing else.
+func endTokensSince(t *testing.T, w *World) {
+	v := w.acme
+	now := w.clock.Now()
+	make := func(code string, at time.Time, session directory.SessionID) broker.TokenGrant {
+		g := v.Grant
+		g.ID, g.CodeHash, g.CreatedAt, g.Session = directory.NewGrantID(at), hash(code), at, session
+		ok(t, w.CreateToken(w.ctx, v.Org.ID, g))
+		return g
+	}
+	before := make("before", now.Add(time.Minute), v.Session.ID)
+	since := now.Add(2 * time.Minute)
+	at, offline := make("at", since, v.Session.ID), make("offline", since.Add(time.Second), "")
+	for i := range 250 { // more than one batch
+		make(fmt.Sprint("later", i), since.Add(time.Minute), v.Session.ID)
+	}
+	for _, c := range []struct {
+		affected bool
+		count    int
+	}{{false, 0}, {true, 251}, {true, 0}} {
+		ended, err := w.EndTokensSince(w.ctx, since, since.Add(time.Hour), "key_revoked", func(directory.AppID) (bool, error) { return c.affected, nil })
+		ok(t, err)
+		same(t, ended[v.App.ID], c.count)
+	}
+	for _, g := range []struct {
+		broker.TokenGrant
+		ended bool
+	}{{before, false}, {at, true}, {offline, false}, {v.Grant, false}} {
+		got, err := w.Token(w.ctx, v.Org.ID, g.ID)
+		ok(t, err)
+		same(t, !got.RevokedAt.IsZero(), g.ended)
+	}
+}
+
 func secrets(t *testing.T, w *World) {
 	got := make([][]byte, 8)
 	var all sync.WaitGroup

@@ -37,6 +37,8 @@ type Store interface {
 	broker.Sessions
 	broker.Tokens
 	broker.Keys
+	broker.Nodes
+	broker.GrantEnder
 	broker.Secrets
 	flows.Themes
 	audit.Recorder
@@ -83,6 +85,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"sessions":      sessions,
 		"tokens":        tokens,
 		"keys":          keys,
+		"end tokens":    endTokensSince,
 		"secrets":       secrets,
 		"documents":     documents,
 		"spent":         spent,
