@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/vestibule-id/vestibule/internal/pgtest"
 )
 
 const (
@@ -24,7 +26,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		writeUntilKilled(dir, os.Getenv(crashRound))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }
 
 // writeUntilKilled writes from many sides and says on its output what was acknowledged.

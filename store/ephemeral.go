@@ -54,9 +54,15 @@ const (
 	stopMark   = "clean_stop"
 )
 
+// newEphemeral keeps everything in memory.
+func newEphemeral(now func() time.Time) *ephemeral {
+	return &ephemeral{now: now, epoch: now(), live: map[string]*note{}, limit: liveLimit}
+}
+
 // openEphemeral opens the file and takes its lock, which the system gives back however the process ends.
 func openEphemeral(path string, now func() time.Time) (*ephemeral, error) {
-	e := &ephemeral{now: now, path: path, live: map[string]*note{}, limit: liveLimit}
+	e := newEphemeral(now)
+	e.path = path
 	err := e.openDisk()
 	if isNotDatabase(err) || primary(err) != 0 && !unavailable(err) {
 		// Only a crash leaves such a file, and then nothing in it counts.
@@ -98,6 +104,9 @@ func (s *Store) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.short.disk == nil {
+		return nil
+	}
 	if err := s.short.begin(token); err != nil {
 		return err
 	}
@@ -128,6 +137,9 @@ func (e *ephemeral) begin(token []byte) error {
 // park keeps the short-lived state over a clean stop: first the whole of it on the disk, then the token
 // in the durable file.
 func (s *Store) park() error {
+	if s.short.disk == nil {
+		return nil
+	}
 	token := make([]byte, 16)
 	rand.Read(token)
 	if err := s.short.park(token); err != nil {
@@ -327,6 +339,9 @@ func (e *ephemeral) add(key string, value []byte, until int64) error {
 			break
 		}
 		e.drop(e.due[0])
+	}
+	if e.size > e.limit && e.disk == nil {
+		return brief.ErrUnavailable.Because("the memory for short-lived state is full")
 	}
 	if e.size > e.limit {
 		if err := e.spill(spillBatch); err != nil {

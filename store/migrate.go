@@ -14,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database/sql driver that goose uses
 )
@@ -37,9 +40,9 @@ func newest() (n int64) {
 	return n
 }
 
-// migrate brings the file to this program's schema. A file that is there already costs two reads: goose
+// migrateFile brings the file to this program's schema. A file that is there already costs two reads: goose
 // takes 15 ms to find out the same.
-func migrate(ctx context.Context, c *conn, path string) error {
+func migrateFile(ctx context.Context, c *conn, path string) error {
 	version, needs, err := schemaOf(c)
 	if err != nil {
 		return opening(path, err)
@@ -50,7 +53,7 @@ func migrate(ctx context.Context, c *conn, path string) error {
 	if version >= schema {
 		return nil
 	}
-	if err := goUp(ctx, path); err != nil {
+	if err := upSQLite(ctx, path); err != nil {
 		return opening(path, err)
 	}
 	return nil
@@ -68,7 +71,7 @@ func schemaOf(c *conn) (version, needs int64, err error) {
 	return version, needs, err
 }
 
-func goUp(ctx context.Context, path string) (err error) {
+func upSQLite(ctx context.Context, path string) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return err
@@ -80,11 +83,33 @@ func goUp(ctx context.Context, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1)
+	return up(ctx, goose.DialectSQLite3, db, sqliteTypes)
+}
+
+func upPostgres(ctx context.Context, dsn string) (err error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return ErrDSN.Because(whyUnread(err))
+	}
+	delete(config.RuntimeParams, "pool_max_conns")
+	config.ConnectTimeout = connectTime
+	config.ValidateConnect = fit
+	config.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		// A migration may take long. It must not wait long for a table that others use meanwhile.
+		_, err := c.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 10000").ReadAll()
+		return err
+	}
+	db := stdlib.OpenDB(*config)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return up(ctx, goose.DialectPostgres, db, postgresTypes, goose.WithSessionLocker(oneByOne{}))
+}
+
+func up(ctx context.Context, dialect goose.Dialect, db *sql.DB, types dialectTypes, more ...goose.ProviderOption) error {
 	files, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, rendered{files}, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(dialect, db, rendered{files, types}, append(more, goose.WithDisableGlobalRegistry(true))...)
 	if err != nil {
 		return err
 	}
@@ -92,8 +117,26 @@ func goUp(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// rendered is the migrations with their type tokens replaced by this database's types.
-type rendered struct{ fs.FS }
+// oneByOne lets the nodes of an installation that start together migrate one after the other; all but
+// the first find nothing to do. goose's own locker looks every few seconds, this one waits in the queue.
+type oneByOne struct{}
+
+func (oneByOne) SessionLock(ctx context.Context, c *sql.Conn) error {
+	_, err := c.ExecContext(ctx, "SET lock_timeout = 0; SELECT pg_advisory_lock("+lockSpace+", "+strconv.Itoa(int(turnMigrate))+"); SET lock_timeout = 10000")
+	return err
+}
+
+func (oneByOne) SessionUnlock(ctx context.Context, c *sql.Conn) error {
+	_, err := c.ExecContext(ctx, "SELECT pg_advisory_unlock("+lockSpace+", "+strconv.Itoa(int(turnMigrate))+")")
+	return err
+}
+
+// rendered is the migrations with their type tokens replaced by this database's types, and without what
+// is for the other database alone.
+type rendered struct {
+	fs.FS
+	types dialectTypes
+}
 
 func (r rendered) Open(name string) (fs.File, error) {
 	f, err := r.FS.Open(name)
@@ -109,7 +152,7 @@ func (r rendered) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	text = []byte(typeTokens.Replace(string(text)))
+	text = []byte(r.types.render(string(text)))
 	return &textFile{Reader: bytes.NewReader(text), info: info, size: int64(len(text))}, nil
 }
 

@@ -27,13 +27,13 @@ func TestNoStatementScansATableThatGrows(t *testing.T) {
 	})
 	seen := map[string]bool{}
 	for _, s := range stores {
-		s.main.close()
-		grown(t, s.main.conn)
-		s.main.conn.stmtsInto(seen)
+		lite(s).main.close()
+		grown(t, lite(s).main.conn)
+		lite(s).main.conn.stmtsInto(seen)
 		s.stop()
 		s.idle.Wait()
-		for range s.lent {
-			c := <-s.readers.free
+		for range lite(s).lent {
+			c := <-lite(s).readers.free
 			c.stmtsInto(seen)
 			c.close()
 		}
@@ -41,7 +41,7 @@ func TestNoStatementScansATableThatGrows(t *testing.T) {
 	if len(seen) < 80 {
 		t.Errorf("only %d statements seen", len(seen))
 	}
-	c := stores[0].main.conn
+	c := lite(stores[0]).main.conn
 	for q := range seen {
 		for i, step := range plan(t, c, q) {
 			m := scanned.FindStringSubmatch(step)

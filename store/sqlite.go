@@ -3,11 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -132,6 +130,16 @@ func (s *stmt) number() error {
 	return nil
 }
 
+// send is exec for whoever does not ask how many rows there were.
+func (c *conn) send(q string, args ...any) error {
+	_, err := c.rows(q, nil, args)
+	return err
+}
+
+// hold and try answer at once: SQLite has one writer, which is alone with everything.
+func (c *conn) hold(turn, bool) error  { return nil }
+func (c *conn) try(turn) (bool, error) { return true, nil }
+
 // exec runs a statement to its end and returns how many rows it changed.
 func (c *conn) exec(q string, args ...any) (int64, error) {
 	_, err := c.rows(q, nil, args)
@@ -241,87 +249,3 @@ func (s *stmt) grow(n int) {
 		panic("out of memory")
 	}
 }
-
-// plain turns a value into one of int64, string, []byte and nil. Times become microseconds and text is
-// checked: PostgreSQL refuses NUL and broken UTF-8, and SQLite would store them.
-func plain(a any) (any, error) {
-	switch v := a.(type) {
-	case string:
-		return v, checkText(v)
-	case int64, []byte, nil:
-		return v, nil
-	case int:
-		return int64(v), nil
-	case bool:
-		if v {
-			return int64(1), nil
-		}
-		return int64(0), nil
-	case time.Time:
-		return micros(v), nil
-	case time.Duration:
-		return v.Microseconds(), nil
-	}
-	if v := reflect.ValueOf(a); v.Kind() == reflect.String {
-		return v.String(), checkText(v.String())
-	}
-	return nil, fmt.Errorf("cannot store a %T", a)
-}
-
-func checkText(s string) error {
-	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-		return ErrText
-	}
-	return nil
-}
-
-// micros is how times are stored; the zero time is 0.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
-}
-
-// row reads the columns of one row from left to right.
-type row struct {
-	s   *stmt
-	col int32
-}
-
-func (r *row) next() int32 { r.col++; return r.col - 1 }
-
-func (r *row) int() int64 { return lib.Xsqlite3_column_int64(r.s.c.tls, r.s.p, r.next()) }
-
-func (r *row) bool() bool { return r.int() != 0 }
-
-func (r *row) time() time.Time { return fromMicros(r.int()) }
-
-func (r *row) text() string {
-	i := r.next()
-	p := lib.Xsqlite3_column_text(r.s.c.tls, r.s.p, i)
-	n := lib.Xsqlite3_column_bytes(r.s.c.tls, r.s.p, i)
-	if p == 0 || n == 0 {
-		return ""
-	}
-	return string(unsafe.Slice((*byte)(at(p)), n))
-}
-
-func (r *row) bytes() []byte {
-	i := r.next()
-	p := lib.Xsqlite3_column_blob(r.s.c.tls, r.s.p, i)
-	n := lib.Xsqlite3_column_bytes(r.s.c.tls, r.s.p, i)
-	if p == 0 || n == 0 {
-		return nil
-	}
-	return append([]byte(nil), unsafe.Slice((*byte)(at(p)), n)...)
-}
-
-func (r *row) duration() time.Duration { return time.Duration(r.int()) * time.Microsecond }

@@ -1,10 +1,11 @@
 // Package store keeps everything in SQL and satisfies the storage interfaces that the other rooms
 // declare; nobody but cmd and tests imports it.
 //
-// There are two files. The durable one holds whatever must survive: all writes go through one writer,
-// which gathers the functions given to InTx into groups that share a commit (tx.go); reads go to a small
-// pool of connections, and what every login asks (organizations, connections, apps, domains, documents,
-// entitlements) is answered from memory and forgotten when it changes (cache.go). The short-lived one
+// The durable database holds whatever must survive, on one of two engines (wire.go). On SQLite all writes
+// go through one writer, which gathers the functions given to InTx into groups that share a commit
+// (writer.go); on PostgreSQL each has a connection and a transaction of its own (postgres_pool.go). Reads
+// go to a small pool of connections, and what every login asks (organizations, connections, apps, domains, documents,
+// entitlements) is answered from memory and forgotten when it changes (cache.go). The short-lived state
 // holds what internal/brief keeps for minutes, and is emptied by any stop that was not clean
 // (ephemeral.go). Secrets are sealed under a key that lies beside the files, never in them (seal.go).
 //
@@ -15,11 +16,8 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -28,7 +26,7 @@ import (
 )
 
 var (
-	ErrOptions = fault.New(fault.Internal, "store.options", "The store was opened without a path, a clock or a log.")
+	ErrOptions = fault.New(fault.Internal, "store.options", "The store was opened without a clock or a log, or not with one of a path and a database's address.")
 	// ErrDirectory, ErrNotDatabase, …: why a store does not open. The cause names the file.
 	ErrDirectory   = fault.New(fault.Unavailable, "store.directory", "The data directory cannot be used. Make it exist and writable for the user that runs this, or name another one.")
 	ErrNotDatabase = fault.New(fault.Invalid, "store.not_a_database", "The data file is not a database, or it is damaged. Restore it from a backup, or name another data directory.")
@@ -40,8 +38,15 @@ var (
 
 // Options say where a store lies.
 type Options struct {
-	Path    string // the durable database file; ephemeral.db lies in the same directory
-	KeyFile string // the sealing key; "" is vestibule.key beside Path
+	// Path is the SQLite database file, in whose directory ephemeral.db lies too; DSN is the address of a
+	// PostgreSQL database (postgres://…; pool_max_conns is how many connections are used). One of them.
+	Path string
+	DSN  string
+	// Redis is the address of what keeps the short-lived state of many nodes (redis://…); "" keeps it in
+	// the database. Only with DSN.
+	Redis string
+	// KeyFile holds the sealing key; "" is vestibule.key beside the SQLite file, where it is made by itself.
+	KeyFile string
 	// Key is the sealing key itself, as a key file holds it, where there is no file: containers have it in
 	// their environment.
 	Key string
@@ -59,13 +64,11 @@ type Options struct {
 
 // Store is the open store. Its methods may be called by many goroutines.
 type Store struct {
-	now     func() time.Time
-	log     *slog.Logger
-	beside  bool
-	main    *writer
-	readers pool
-	lent    int // how many readers there are
-	sealer  *sealer
+	now    func() time.Time
+	log    *slog.Logger
+	beside bool
+	db     database
+	sealer *sealer
 	caches
 	persons  recent[member]
 	sessions recent[broker.Session]
@@ -84,11 +87,13 @@ type Store struct {
 
 // Open opens or makes a store. ctx bounds the opening alone.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Path == "" || o.Now == nil || o.Log == nil {
+	if (o.Path == "") == (o.DSN == "") || o.Now == nil || o.Log == nil {
 		return nil, ErrOptions
 	}
-	if err := usable(filepath.Dir(o.Path)); err != nil {
-		return nil, err
+	if o.Path != "" {
+		if err := usable(filepath.Dir(o.Path)); err != nil {
+			return nil, err
+		}
 	}
 	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, stop: func() {}, counter: newCounter(o.Now), sealer: newSealer(),
 		oldSessions: oldSessions(), oldGrants: oldGrants(), enqueued: make(chan struct{}, 1), revoked: make(chan struct{}, 1),
@@ -104,15 +109,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, o Options) error {
-	if !o.Beside {
-		// First, because it is also the lock that keeps a second serve out.
-		short, err := openEphemeral(filepath.Join(filepath.Dir(o.Path), "ephemeral.db"), o.Now)
-		if err != nil {
-			return err
-		}
-		s.short = short
+	if err := s.openShort(o); err != nil {
+		return err
 	}
-	if err := s.openMain(ctx, o); err != nil {
+	if err := s.openDatabase(ctx, o); err != nil {
 		return err
 	}
 	if err := s.openKey(ctx, o); err != nil {
@@ -127,81 +127,60 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	return s.resume(ctx)
 }
 
-// openMain opens the durable file: migrated, with its writer and readers.
-func (s *Store) openMain(ctx context.Context, o Options) error {
+// Migrate brings a database to this program's schema and opens nothing; a database that is there already
+// is left as it is.
+func Migrate(ctx context.Context, o Options) error {
+	if (o.Path == "") == (o.DSN == "") || o.Log == nil {
+		return ErrOptions
+	}
+	if o.DSN != "" {
+		p, err := openPostgres(ctx, context.WithoutCancel(ctx), o, nil)
+		if err == nil {
+			p.close()
+		}
+		return err
+	}
+	if err := usable(filepath.Dir(o.Path)); err != nil {
+		return err
+	}
 	c, err := openDurable(o.Path, durablePragmas)
 	if err != nil {
 		return err
 	}
-	if err := migrate(ctx, c, o.Path); err != nil {
-		c.close()
-		return err
-	}
-	s.main = &writer{conn: c, queue: make(chan *call, 1024), stop: make(chan struct{}), done: make(chan struct{}),
-		log: o.Log, twice: o.Twice, commit: commit, applied: s.applied}
-	go s.main.loop()
-	s.readers = newPool(max(4, runtime.GOMAXPROCS(0)))
-	for range cap(s.readers.free) {
-		r, err := openDurable(o.Path, readerPragmas)
-		if err != nil {
-			return err
-		}
-		s.lent++
-		s.readers.put(r)
-	}
-	return nil
+	defer c.close()
+	return migrateFile(ctx, c, o.Path)
 }
 
-func commit(c *conn) error { _, err := c.exec("COMMIT"); return err }
-
-func openDurable(path string, pragmas []string) (*conn, error) {
-	if err := private(path); err != nil {
-		return nil, ErrDirectory.With(err)
-	}
-	c, err := openConn(path)
-	if err != nil {
-		return nil, opening(path, err)
-	}
-	c.busyTimeout(busyTimeout)
-	if err := c.script(pragmas...); err != nil {
-		c.close()
-		return nil, opening(path, err)
-	}
-	return c, nil
-}
-
-// private makes a file that only its owner may read; SQLite gives its companions the same rights.
-func private(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// opening says in words why a file does not open.
-func opening(path string, err error) error {
-	err = fmt.Errorf("%s: %w", path, err)
+// openShort opens the short-lived state, first, because its file is also the lock that keeps a second
+// serve out of a directory.
+func (s *Store) openShort(o Options) (err error) {
 	switch {
-	case isNotDatabase(err):
-		return ErrNotDatabase.With(err)
-	case isBusy(err):
-		return ErrLocked.With(err)
-	default:
-		return ErrDirectory.With(err)
+	case o.Beside:
+		return nil
+	case o.DSN != "":
+		s.short = newEphemeral(o.Now)
+		return nil
 	}
+	short, err := openEphemeral(filepath.Join(filepath.Dir(o.Path), "ephemeral.db"), o.Now)
+	if err == nil {
+		s.short = short
+	}
+	return err
 }
 
-// usable makes the directory where it is missing and tries whether files can be made in it.
-func usable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return ErrDirectory.With(err)
+func (s *Store) openDatabase(ctx context.Context, o Options) error {
+	if o.DSN != "" {
+		p, err := openPostgres(ctx, s.base, o, s.applied)
+		if err == nil {
+			s.db = p
+		}
+		return err
 	}
-	f, err := os.CreateTemp(dir, ".writable-*")
-	if err != nil {
-		return ErrDirectory.With(err)
+	f, err := openFiles(ctx, o, s.applied)
+	if err == nil {
+		s.db = f
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return err
 }
 
 // Close finishes what was begun, keeps the short-lived state for the next start and closes the files.
@@ -220,11 +199,9 @@ func (s *Store) Close() error {
 
 // closeFiles leaves what cannot be parked for the next start to drop.
 func (s *Store) closeFiles() {
-	if s.main != nil {
-		s.main.close()
-		s.main.conn.close()
+	if s.db != nil {
+		s.db.close()
 	}
-	s.readers.close(s.lent)
 	s.short.close()
 }
 
@@ -243,16 +220,9 @@ func (s *Store) rows(ctx context.Context, q string, scan func(*row), args ...any
 		return 0, err
 	}
 	if t != nil {
-		n, err := t.conn.rows(q, scan, args)
-		return found(n, err)
+		return t.read(q, scan, args)
 	}
-	c, err := s.readers.get(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer s.readers.put(c)
-	n, err := c.rows(q, scan, args)
-	return found(n, err)
+	return found(s.db.read(ctx, q, scan, args))
 }
 
 // found makes text that cannot be stored find nothing: people and programs send anything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
@@ -28,13 +29,14 @@ var (
 // tx is what the ctx of a running function carries.
 type tx struct {
 	store   *Store
-	conn    *conn
+	conn    wire
 	over    bool
 	writes  int   // statements that wrote
 	broken  error // a step failed after it had written; the whole must not commit
 	touches []touch
 	after   []func() // run after COMMIT, before the caller is answered
 	depth   int
+	config  bool // holds turnConfig for itself
 }
 
 type txKey struct{}
@@ -65,7 +67,29 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	if t != nil {
 		return t.savepoint(ctx, fn)
 	}
-	return s.main.submit(&call{ctx: ctx, fn: fn, store: s, done: make(chan struct{})})
+	return s.db.submit(&call{ctx: ctx, fn: fn, store: s, done: make(chan struct{})})
+}
+
+// perform runs a call's function on a wire, in tests once for nothing before it counts.
+func perform(c *call, on wire, twice bool, log *slog.Logger) {
+	if twice && on.script("SAVEPOINT twice") == nil {
+		once(c, on, log)
+		_ = on.script("ROLLBACK TO twice", "RELEASE twice") // a failure shows in what follows
+	}
+	once(c, on, log)
+}
+
+func once(c *call, on wire, log *slog.Logger) {
+	t := &tx{store: c.store, conn: on, depth: 1}
+	c.tx = t
+	c.err = guard(context.WithValue(c.ctx, txKey{}, t), c.fn)
+	t.over = true
+	if c.err == nil {
+		c.err = t.broken
+	}
+	if errors.Is(c.err, ErrPanic) {
+		log.Error("store: a transaction's function panicked", "function", nameOf(c.fn), "error", c.err)
+	}
 }
 
 // write is InTx for the store's own methods. Inside a transaction it joins without a savepoint: a step
@@ -90,6 +114,62 @@ func (s *Store) write(ctx context.Context, fn func(ctx context.Context, t *tx) e
 		t.broken = err
 	}
 	return err
+}
+
+// change is write for configuration. It stands alone from its first read on: what it checks (who holds a
+// domain, who signs in by a connection) still holds when it commits, and nobody who decides by the
+// configuration commits in between (S15).
+func (s *Store) change(ctx context.Context, fn func(ctx context.Context, t *tx) error) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.alone(); err != nil {
+			return err
+		}
+		return fn(ctx, t)
+	})
+}
+
+// alone takes the turn of configuration until the transaction ends.
+func (t *tx) alone() error {
+	if t.config {
+		return nil
+	}
+	t.config = true
+	return t.hold(turnConfig, false)
+}
+
+func (t *tx) hold(l turn, shared bool) error {
+	if t.broken != nil {
+		return t.broken
+	}
+	if err := t.conn.hold(l, shared); err != nil {
+		t.broken = stored(err)
+	}
+	return t.broken
+}
+
+// send writes where nobody needs to know how many rows changed.
+func (t *tx) send(q string, args ...any) error {
+	if t.broken != nil {
+		return t.broken
+	}
+	if err := t.conn.send(q, args...); err != nil {
+		t.broken = stored(err)
+		return t.broken
+	}
+	t.writes++
+	return nil
+}
+
+// read reads. A failure breaks the whole, as PostgreSQL has it; what cannot be asked for is no failure.
+func (t *tx) read(q string, scan func(*row), args []any) (int, error) {
+	if t.broken != nil {
+		return 0, t.broken
+	}
+	n, err := found(t.conn.rows(q, scan, args))
+	if err != nil {
+		t.broken = err
+	}
+	return n, err
 }
 
 // exec writes. It returns how many rows changed.
@@ -129,19 +209,23 @@ func (t *tx) savepoint(ctx context.Context, fn func(context.Context) error) erro
 	names := savepoints[min(t.depth, len(savepoints)-1)]
 	t.depth++
 	defer func() { t.depth-- }()
-	if _, err := t.conn.exec(names.set); err != nil {
+	if err := t.conn.script(names.set); err != nil {
 		return stored(err)
 	}
+	held := t.config
 	touched, after := len(t.touches), len(t.after)
 	err := guard(ctx, fn)
 	if err == nil {
 		err = t.broken
 	}
 	if err == nil {
-		_, err := t.conn.exec(names.release)
-		return stored(err)
+		// On PostgreSQL what waited to be sent is answered here, so that its failure is this step's.
+		if err = t.conn.script(names.release); err == nil {
+			return nil
+		}
+		err = stored(err)
 	}
-	t.touches, t.after = t.touches[:touched], t.after[:after]
+	t.touches, t.after, t.config = t.touches[:touched], t.after[:after], held
 	if err := t.conn.script(names.rollback, names.release); err != nil {
 		t.broken = stored(err)
 		return t.broken

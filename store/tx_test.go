@@ -39,7 +39,7 @@ func TestS17AFailedCommitFailsEveryCallerOfTheGroup(t *testing.T) {
 	<-holding // what comes now gathers into one group
 	var fail atomic.Bool
 	var groups atomic.Int32
-	s.main.commit = func(c *conn) error {
+	lite(s).main.commit = func(c *conn) error {
 		if fail.Load() {
 			groups.Add(1)
 			return errDisk
@@ -56,7 +56,7 @@ func TestS17AFailedCommitFailsEveryCallerOfTheGroup(t *testing.T) {
 			}
 		})
 	}
-	for len(s.main.queue) < 20 {
+	for len(lite(s).main.queue) < 20 {
 		time.Sleep(time.Millisecond)
 	}
 	close(hold)
@@ -76,12 +76,12 @@ func TestS17AFailedCommitFailsEveryCallerOfTheGroup(t *testing.T) {
 // S17: two callers must not both believe that they won, whatever the disk does.
 func TestS17AnItemIsNotSpentByAFailedCommit(t *testing.T) {
 	s := openTest(t, options(t, storetest.NewClock()))
-	s.main.commit = func(*conn) error { return errDisk }
+	lite(s).main.commit = func(*conn) error { return errDisk }
 	until := s.now().Add(time.Hour)
 	if err := s.Spend(t.Context(), "org_a", "assertion", "a1", until); !errors.Is(err, ErrUnavailable) {
 		t.Fatal(err)
 	}
-	s.main.commit = commit
+	lite(s).main.commit = commit
 	must(t, s.Spend(t.Context(), "org_a", "assertion", "a1", until))
 	if err := s.Spend(t.Context(), "org_a", "assertion", "a1", until); !errors.Is(err, upstream.ErrReplay) {
 		t.Fatal(err)
@@ -172,12 +172,12 @@ func TestGroupsShareACommit(t *testing.T) {
 		_ = s.InTx(t.Context(), func(context.Context) error { close(holding); <-hold; return nil })
 	}()
 	<-holding
-	s.main.commit = func(c *conn) error { commits.Add(1); return commit(c) }
+	lite(s).main.commit = func(c *conn) error { commits.Add(1); return commit(c) }
 	var all sync.WaitGroup
 	for i := range 100 {
 		all.Go(func() { must(t, record(t.Context(), s, fmt.Sprint("ent_", i))) })
 	}
-	for len(s.main.queue) < 100 {
+	for len(lite(s).main.queue) < 100 {
 		time.Sleep(time.Millisecond)
 	}
 	close(hold)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -267,31 +266,12 @@ func failAll(group []*call, err error) {
 	}
 }
 
-// begin runs one function, in tests once for nothing before it counts.
+// begin runs one function, and lets waiters see that it runs.
 func (w *writer) begin(c *call) {
-	if w.twice && w.conn.script("SAVEPOINT twice") == nil {
-		w.once(c)
-		if !w.conn.idle() {
-			_ = w.conn.script("ROLLBACK TO twice", "RELEASE twice") // a failure shows in what follows
-		}
-	}
-	w.once(c)
-}
-
-func (w *writer) once(c *call) {
-	t := &tx{store: c.store, conn: w.conn, depth: 1}
-	c.tx = t
 	w.started.Add(1)
 	w.running.Store(c)
-	c.err = guard(context.WithValue(c.ctx, txKey{}, t), c.fn)
+	perform(c, w.conn, w.twice, w.log)
 	w.running.Store(nil)
-	t.over = true
-	if c.err == nil {
-		c.err = t.broken
-	}
-	if errors.Is(c.err, ErrPanic) {
-		w.log.Error("store: a transaction's function panicked", "function", nameOf(c.fn), "error", c.err)
-	}
 }
 
 // close ends the writer after what was queued is written.

@@ -71,6 +71,7 @@ var rooms = []room{
 	{name: "internal/browsertest", floor: 0, why: "drives Chromium and knows nothing of what it looks at"},
 	{name: "internal/archtest", floor: 0, why: "reads source"},
 	{name: "internal/redistest", floor: 0, why: "starts Redis and knows nothing of what is kept there"},
+	{name: "internal/pgtest", floor: 0, why: "drives PostgreSQL and knows nothing of what is kept in it"},
 	{name: "broker/upstream/upstreamtest", floor: 5, may: []string{"broker/upstream", "directory", "audit", "policy", "internal/outbound", "internal/brief"},
 		why: "the conformance of every protocol"},
 	{name: "broker/upstream/saml/samltest", floor: 5, may: []string{"broker/upstream/saml", "broker/upstream", "internal/outbound", "directory", "audit"},
