@@ -64,6 +64,8 @@ type admitRequest struct {
 	// Grant is when the grant was opened that a token was shown of; zero at a login or a code. Using a
 	// token is no activity of the person, and idle time is judged where the grant was opened (S47).
 	Grant time.Time
+	// Offline says that Session is what a grant with offline access kept.
+	Offline bool
 }
 
 // Admit is the one door: it stands before every code, token and claim. It checks realm, person,
@@ -93,7 +95,7 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	}
 	s, eff, err := b.Judge.State(ctx, flows.Asking{
 		App: app.facts(), Org: in.Org, Route: flows.RouteNamed, Person: in.Person, Session: session,
-		Proofs: in.Fresh, Started: in.Started,
+		Proofs: in.Fresh, Started: in.Started, Offline: in.Offline,
 	})
 	if err != nil {
 		return Admission{}, err
@@ -109,6 +111,42 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 		app: app, org: s.Org.Chain, person: s.Person.Person, subject: b.subject(app, s.Person.Person.ID), proofs: d.Counting, policy: eff,
 		acr: acrOne, amr: amrOf(d.Counting), authTime: d.Counting[0].At, revision: revision, at: s.Now,
 	}, nil
+}
+
+// admitGrant asks the door for whom a grant is of, and an app: the grant's own, or one that exchanges a
+// token of it. A session that ended admits nobody; an offline grant has no need of one.
+func (b *Broker) admitGrant(ctx context.Context, g TokenGrant, app directory.AppID) (Admission, error) {
+	in := admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: app, Offline: g.Offline}
+	if g.Offline {
+		in.Session = g.kept()
+		return b.Admit(ctx, in)
+	}
+	person, err := b.Directory.PersonInRealm(ctx, g.Realm, g.Person)
+	if err != nil {
+		return Admission{}, err
+	}
+	session, err := b.Sessions.Session(ctx, person.Home, g.Session)
+	if err != nil {
+		return Admission{}, err
+	}
+	if !session.Ended.IsZero() {
+		return Admission{}, ErrNotAdmitted.Because("the session has ended")
+	}
+	in.Session, in.Grant = session.held(), g.CreatedAt
+	return b.Admit(ctx, in)
+}
+
+// kept is what an offline grant keeps of its session. The last renewal stands for the person's last
+// activity, for that is what tokens.refresh_idle is measured on.
+func (g TokenGrant) kept() *flows.Held {
+	seen := g.CreatedAt
+	if g.Refresh.At.After(seen) {
+		seen = g.Refresh.At
+	}
+	return &flows.Held{
+		Realm: g.Realm, Person: g.Person, Since: g.Opened, Proofs: g.Proofs,
+		Marks: []flows.Mark{{Org: g.Org, Since: g.Opened, Seen: seen, Held: g.Refresh.Until}},
+	}
 }
 
 // asOf shows a session as if it was last used when the grant was opened.

@@ -36,6 +36,8 @@ type authRequest struct {
 	// Claims are the claims asked for by name, a claimsRequest; nil when there are none.
 	Claims  json.RawMessage `json:"clm,omitempty"`
 	Locales string          `json:"loc,omitempty"`
+	// Resources are the audiences that the app wants access tokens for (RFC 8707 section 2.1).
+	Resources []string `json:"rsc,omitempty"`
 
 	force, pick  bool
 	maxAge       *time.Duration
@@ -208,13 +210,13 @@ func (b *Broker) parse(ctx context.Context, app App, redirect string, values url
 		App: app.ID, returnTo: backTo(redirect, values), Nonce: values.Get("nonce"), Locales: values.Get("ui_locales"),
 		hint: values.Get("login_hint"), organization: values.Get("organization"),
 	}
-	if err := web.Plain(values); err != nil {
+	if err := web.Plain(without(values, "resource")); err != nil {
 		return req, invalid("a parameter comes twice or is not text")
 	}
 	if len(req.State) > maxState || len(req.Nonce) > maxState || len(req.hint) > maxHint {
 		return req, invalid("a parameter is too long")
 	}
-	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, parsePKCE, parsePrompt, parseAge, parseClaims} {
+	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, b.parseResources, parsePKCE, parsePrompt, parseAge, parseClaims} {
 		if err := check(&req, app, values); err != nil {
 			return req, err
 		}

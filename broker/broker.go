@@ -55,6 +55,8 @@ type Broker struct {
 	Apps      Apps
 	Sessions  Sessions
 	Tokens    Tokens
+	Families  Families
+	Access    AccessTokens
 	Keys      *Keyring
 	Subjects  Subjects
 	Directory *directory.Service

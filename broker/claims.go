@@ -115,11 +115,11 @@ const (
 	atUserinfo
 )
 
-func orgClaimsOf(a Admission, scope []string) orgClaims {
-	o := a.org.Org()
+func orgClaimsOf(chain directory.Chain, scope []string) orgClaims {
+	o := chain.Org()
 	c := orgClaims{OrgID: o.ID, OrgHandle: o.Handle, Realm: o.Realm}
 	if slices.Contains(scope, scopePath) {
-		for _, up := range a.org {
+		for _, up := range chain {
 			c.OrgPath = append(c.OrgPath, orgRef{up.ID, up.Handle, up.Name})
 		}
 	}

@@ -34,10 +34,12 @@ type codeGrant struct {
 	SID     string              `json:"sid"`
 	Scope   []string            `json:"scp"`
 	Nonce   string              `json:"non,omitempty"`
-	Claims  json.RawMessage     `json:"clm,omitempty"` // a claimsRequest
-	Bound   [sha256.Size]byte   `json:"bnd"`
-	Issued  time.Time           `json:"at"`
-	Trace   string              `json:"trc,omitempty"`
+	// Resources are those of the request; Claims is a claimsRequest.
+	Resources []string          `json:"rsc,omitempty"`
+	Claims    json.RawMessage   `json:"clm,omitempty"`
+	Bound     [sha256.Size]byte `json:"bnd"`
+	Issued    time.Time         `json:"at"`
+	Trace     string            `json:"trc,omitempty"`
 }
 
 // Finish ends an app's login: it asks Admit, opens or raises the session, and sends the browser back
@@ -267,7 +269,7 @@ func (b *Broker) issueCode(ctx context.Context, req authRequest, s signIn) (stri
 	bound := bind(code, s.admission.app.ClientID, req.RedirectURI, req.Challenge)
 	g, err := json.Marshal(codeGrant{
 		App: req.App, Org: s.admission.org.Org().ID, Realm: s.session.Realm, Person: s.session.Person, Home: s.session.Home,
-		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Nonce: req.Nonce, Claims: req.Claims, Bound: bound, Issued: b.Now(), Trace: s.trace,
+		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Resources: req.Resources, Nonce: req.Nonce, Claims: req.Claims, Bound: bound, Issued: b.Now(), Trace: s.trace,
 	})
 	if err != nil {
 		return "", err

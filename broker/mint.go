@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,59 +42,114 @@ type accessClaims struct {
 	Issued   int64    `json:"iat"`
 	ID       string   `json:"jti"`
 	Client   string   `json:"client_id"`
-	Scope    string   `json:"scope"`
-	AuthTime int64    `json:"auth_time"`
-	ACR      string   `json:"acr"`
+	Scope    string   `json:"scope,omitempty"`
+	AuthTime int64    `json:"auth_time,omitempty"` // a person's alone, as acr and amr
+	ACR      string   `json:"acr,omitempty"`
 	AMR      []string `json:"amr,omitempty"`
+	// Actor is who acts for the subject (RFC 8693 section 4.1).
+	Actor json.RawMessage `json:"act,omitempty"`
+	// Confirm binds the token to a key of the app's (RFC 9449 section 6.1).
+	Confirm *confirm `json:"cnf,omitempty"`
 	orgClaims
+}
+
+// confirm is a cnf claim (RFC 7800 section 3.1).
+type confirm struct {
+	JKT string `json:"jkt"`
 }
 
 // tokens is the answer of the token endpoint (RFC 6749 section 5.1).
 type tokens struct {
-	Access  string `json:"access_token"`
-	Type    string `json:"token_type"`
-	Expires int64  `json:"expires_in"`
-	ID      string `json:"id_token"`
-	Scope   string `json:"scope"`
+	Access     string `json:"access_token"`
+	IssuedType string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
+	Type       string `json:"token_type"`
+	Expires    int64  `json:"expires_in"`
+	Refresh    string `json:"refresh_token,omitempty"`
+	ID         string `json:"id_token,omitempty"`
+	Scope      string `json:"scope,omitempty"`
 }
 
 // minting is what tokens are made of, besides the admission.
 type minting struct {
 	grant directory.GrantID
 	scope []string
-	nonce string
-	sid   string
-	// claims are what was asked for by name.
-	claims claimsRequest
+	aud   string // whom the access token is for
+	jkt   string // the thumbprint of the DPoP key that it is bound to; "" is none
+	// Of the id token, which an exchange has none of.
+	noID   bool
+	nonce  string
+	sid    string
+	claims claimsRequest // those asked for by name
+	// subject is what was exchanged: a token keeps its auth_time and amr, has no stronger acr, and never
+	// outlives it (S6).
+	subject *accessClaims
+	actor   json.RawMessage
 }
 
-// mint makes the tokens of an admission. There is no other way to a token.
-func (b *Broker) mint(ctx context.Context, a Admission, m minting) (tokens, error) {
+// minted are tokens that nobody has yet: what opaque keeps is written before they are answered.
+type minted struct {
+	tokens
+	opaque *OpaqueToken
+}
+
+// mint makes the tokens of an admission. There is no other way to a person's token.
+func (b *Broker) mint(ctx context.Context, a Admission, m minting) (minted, error) {
 	if a.app.ID == "" {
-		return tokens{}, ErrNotAdmitted.Because("minting without an admission")
+		return minted{}, ErrNotAdmitted.Because("minting without an admission")
 	}
-	now, life := b.Now(), policy.AccessLifetime.In(a.policy)
-	out := tokens{Type: "Bearer", Expires: int64(life / time.Second), Scope: strings.Join(m.scope, " ")}
-	org := orgClaimsOf(a, m.scope)
-	var err error
-	out.Access, err = b.sign("ES256", true, accessClaims{
-		Issuer: b.Issuer, Subject: a.subject, Audience: b.Issuer, Expires: now.Add(life).Unix(), Issued: now.Unix(),
-		ID: string(m.grant) + "." + directory.NewSecret()[:22], Client: a.app.ClientID, Scope: out.Scope,
-		AuthTime: a.authTime.Unix(), ACR: a.acr, AMR: a.amr, orgClaims: org,
-	})
-	if err != nil {
-		return tokens{}, err
+	now := b.Now()
+	c := accessClaims{
+		Issuer: b.Issuer, Subject: a.subject, Audience: m.aud, Issued: now.Unix(),
+		Expires: now.Add(policy.AccessLifetime.In(a.policy)).Unix(), ID: string(m.grant) + "." + directory.NewSecret()[:22],
+		Client: a.app.ClientID, Scope: strings.Join(m.scope, " "), AuthTime: a.authTime.Unix(), ACR: a.acr, AMR: a.amr,
+		Actor: m.actor, orgClaims: orgClaimsOf(a.org, m.scope),
+	}
+	if m.subject != nil {
+		c.within(*m.subject)
+	}
+	out, err := b.mintAccess(a.app, c, m)
+	if err != nil || m.noID || !slices.Contains(m.scope, scopeOpenID) {
+		return out, err
 	}
 	person, err := b.personClaims(ctx, a, inIDToken, m.scope, m.claims)
 	if err != nil {
-		return tokens{}, err
+		return minted{}, err
 	}
 	out.ID, err = b.sign(a.app.IDTokenAlg, false, idClaims{
-		Issuer: b.Issuer, Subject: a.subject, Audience: a.app.ClientID, Expires: now.Add(life).Unix(), Issued: now.Unix(),
-		AuthTime: a.authTime.Unix(), Nonce: m.nonce, ACR: a.acr, AMR: a.amr, AtHash: halfHash(a.app.IDTokenAlg, out.Access), SID: m.sid,
-		orgClaims: org, personClaims: person,
+		Issuer: b.Issuer, Subject: a.subject, Audience: a.app.ClientID, Expires: c.Expires, Issued: c.Issued,
+		AuthTime: c.AuthTime, Nonce: m.nonce, ACR: c.ACR, AMR: c.AMR, AtHash: halfHash(a.app.IDTokenAlg, out.Access), SID: m.sid,
+		orgClaims: c.orgClaims, personClaims: person,
 	})
 	return out, err
+}
+
+// mintAccess makes the access token, signed or opaque as the app has them.
+func (b *Broker) mintAccess(app App, c accessClaims, m minting) (minted, error) {
+	out := minted{tokens: tokens{Type: "Bearer", Expires: c.Expires - c.Issued, Scope: c.Scope}}
+	if m.jkt != "" {
+		out.Type, c.Confirm = "DPoP", &confirm{m.jkt}
+	}
+	var err error
+	if !app.Opaque {
+		out.Access, err = b.sign("ES256", true, c)
+		return out, err
+	}
+	body, err := json.Marshal(c)
+	out.Access = opaquePrefix + directory.NewSecret()
+	out.opaque = &OpaqueToken{Hash: hashOf(out.Access), App: app.ID, Grant: m.grant, Expires: time.Unix(c.Expires, 0), Claims: body}
+	return out, err
+}
+
+// opaquePrefix lets scanners for secrets find access tokens in what was published by mistake, and us tell
+// them from JWTs.
+const opaquePrefix = "vat_"
+
+// keepAccess writes what a minted token needs to be known again, in the transaction of its grant.
+func (b *Broker) keepAccess(ctx context.Context, org directory.OrgID, m minted) error {
+	if m.opaque == nil {
+		return nil
+	}
+	return b.Access.PutAccess(ctx, org, *m.opaque)
 }
 
 func (b *Broker) sign(alg string, access bool, claims any) (string, error) {

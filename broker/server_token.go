@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
@@ -56,6 +58,9 @@ func (b *Broker) tokenServer() web.Handler {
 	}
 }
 
+// grantTypes are those of the token endpoint. Which of them an app may use is in its settings.
+var grantTypes = []Grant{GrantCode, GrantRefresh}
+
 // checkTokenRequest refuses secrets and codes in the query, parameters that come twice, and grants that
 // do not exist here.
 func (b *Broker) checkTokenRequest(r *http.Request) error {
@@ -67,13 +72,16 @@ func (b *Broker) checkTokenRequest(r *http.Request) error {
 		if errors.Is(err, web.ErrTooLarge) {
 			return err
 		}
+		if len(r.PostForm["resource"])+len(r.PostForm["audience"]) > 1 {
+			return errTarget // a token is for one (RFC 8707 section 2)
+		}
 		return &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
 	}
 	switch grant := form.Get("grant_type"); {
 	case grant == "":
 		return &oauthError{"invalid_request", "grant_type is missing", http.StatusBadRequest}
-	case grant != string(oidc.GrantTypeCode):
-		return &oauthError{"unsupported_grant_type", "the only grant_type is authorization_code", http.StatusBadRequest}
+	case !slices.Contains(grantTypes, Grant(grant)):
+		return &oauthError{"unsupported_grant_type", "this grant_type does not exist here", http.StatusBadRequest}
 	}
 	if _, err := credentialsOf(r, form); err != nil {
 		return err // the library takes a secret from the body whatever the header says, and the other way round
@@ -110,19 +118,40 @@ func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 		sum := sha256.Sum256([]byte(v))
 		challenge = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	t, err := s.b.redeem(ctx, app, r.Data.Code, r.Data.RedirectURI, challenge)
+	t, err := s.b.redeem(ctx, app, redemption{
+		code: r.Data.Code, redirect: r.Data.RedirectURI, challenge: challenge, resource: r.Form.Get("resource"),
+	})
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
 	}
 	return op.NewResponse(t), nil
 }
 
+// RefreshToken renews an app's tokens.
+func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.RefreshTokenRequest]) (*op.Response, error) {
+	t, err := s.b.refresh(ctx, r.Client.(client).App, refreshing{
+		token: r.Data.RefreshToken, scope: r.Form.Get("scope"), resource: r.Form.Get("resource"),
+	})
+	if err != nil {
+		return nil, s.b.asLibrary(ctx, err)
+	}
+	return op.NewResponse(t), nil
+}
+
+// redemption is what an app shows to redeem a code.
+type redemption struct {
+	code, redirect string
+	challenge      string // S256 of the code_verifier; "" without one
+	resource       string
+	jkt            string // the DPoP key that the request was proved with; "" is none
+}
+
 // redeem turns a code into tokens, once.
-func (b *Broker) redeem(ctx context.Context, app App, code, redirect, challenge string) (tokens, error) {
-	bound := bind(code, app.ClientID, redirect, challenge)
+func (b *Broker) redeem(ctx context.Context, app App, in redemption) (tokens, error) {
+	bound := bind(in.code, app.ClientID, in.redirect, in.challenge)
 	raw, err := b.Brief.Take(ctx, codeKey(bound))
 	if errors.Is(err, brief.ErrGone) {
-		return tokens{}, b.replayed(ctx, code, bound)
+		return tokens{}, b.replayed(ctx, in.code, bound)
 	}
 	if err != nil {
 		return tokens{}, err
@@ -131,40 +160,52 @@ func (b *Broker) redeem(ctx context.Context, app App, code, redirect, challenge 
 	if err := json.Unmarshal(raw, &g); err != nil {
 		return tokens{}, err
 	}
-	now := b.Now()
-	if now.Sub(g.Issued) > codeLife || g.App != app.ID {
+	if b.Now().Sub(g.Issued) > codeLife || g.App != app.ID {
 		return tokens{}, errInvalidGrant
 	}
-	var admitted Admission
-	var grant TokenGrant
+	aud, err := b.audience(app, in.resource, g.Resources)
+	if err != nil {
+		return tokens{}, err
+	}
+	var out tokens
 	for range 3 {
-		if admitted, grant, err = b.grant(ctx, g, code, now); !errors.Is(err, ErrMoved) {
+		if out, err = b.grant(ctx, app, g, in, aud); !errors.Is(err, ErrMoved) {
 			break
 		}
+	}
+	return out, err
+}
+
+// grant asks the door again and makes the grant with its tokens, on condition that nothing moved in
+// between.
+func (b *Broker) grant(ctx context.Context, app App, g codeGrant, in redemption, aud string) (tokens, error) {
+	session, err := b.Sessions.Session(ctx, g.Home, g.Session)
+	if errors.Is(err, ErrSessionNotFound) || err == nil && !session.Ended.IsZero() {
+		return tokens{}, errInvalidGrant
 	}
 	if err != nil {
 		return tokens{}, err
 	}
-	return b.mint(ctx, admitted, minting{grant: grant.ID, scope: g.Scope, nonce: g.Nonce, sid: g.SID, claims: asked(g.Claims)})
-}
-
-// grant asks the door again and makes the grant, on condition that nothing moved in between.
-func (b *Broker) grant(ctx context.Context, g codeGrant, code string, now time.Time) (Admission, TokenGrant, error) {
-	session, err := b.Sessions.Session(ctx, g.Home, g.Session)
-	if errors.Is(err, ErrSessionNotFound) || err == nil && !session.Ended.IsZero() {
-		return Admission{}, TokenGrant{}, errInvalidGrant
-	}
+	held, now := session.held(), b.Now()
+	a, err := b.Admit(ctx, admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: g.App, Session: held, Grant: g.Issued})
 	if err != nil {
-		return Admission{}, TokenGrant{}, err
-	}
-	a, err := b.Admit(ctx, admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: g.App, Session: session.held(), Grant: g.Issued})
-	if err != nil {
-		return Admission{}, TokenGrant{}, notAdmitted(err)
+		return tokens{}, notAdmitted(err, errInvalidGrant)
 	}
 	t := TokenGrant{
-		ID: directory.NewGrantID(now), Org: g.Org, Realm: g.Realm, App: g.App, Person: g.Person, Session: g.Session,
-		CodeHash: hashOf(code), BoundHash: g.Bound, Scope: g.Scope, AuthTime: a.authTime, CreatedAt: now,
-		ExpiresAt: now.Add(policy.AccessLifetime.In(a.policy)),
+		ID: directory.NewGrantID(now), Kind: ByCode, Org: g.Org, Realm: g.Realm, App: g.App, Person: g.Person, Session: g.Session, SID: g.SID,
+		CodeHash: hashOf(in.code), BoundHash: g.Bound, Scope: g.Scope, Resources: g.Resources, Claims: g.Claims, AuthTime: a.authTime,
+		Proofs: a.proofs, Opened: openedIn(held, g.Org), CreatedAt: now, ExpiresAt: now.Add(policy.AccessLifetime.In(a.policy)),
+	}
+	if !app.confidential() {
+		t.JKT = in.jkt // RFC 9449 section 5: the key takes the place of the client's own proof
+	}
+	refresh := ""
+	if app.may(GrantRefresh) && slices.Contains(g.Scope, scopeOffline) {
+		refresh = openFamily(&t, a.policy)
+	}
+	m, err := b.mint(ctx, a, minting{grant: t.ID, scope: g.Scope, aud: aud, jkt: in.jkt, nonce: g.Nonce, sid: g.SID, claims: asked(g.Claims)})
+	if err != nil {
+		return tokens{}, err
 	}
 	err = b.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := b.stands(ctx, a); err != nil {
@@ -175,24 +216,52 @@ func (b *Broker) grant(ctx context.Context, g codeGrant, code string, now time.T
 		} else if now.Version != session.Version {
 			return ErrMoved.Because("session")
 		}
-		if err := b.Tokens.CreateToken(ctx, g.Org, t); err != nil {
-			return err
-		}
-		return b.record(ctx, g.Org, g.Person, audit.TokenIssued, audit.Ref{Kind: "app", ID: string(g.App)},
-			map[string]string{"grant": string(t.ID), "session": string(g.Session)})
+		return b.opens(ctx, t, m)
 	})
 	if errors.Is(err, ErrCodeUsed) {
-		err = b.replayed(ctx, code, g.Bound) // the short-lived store forgot that it gave this one away
+		err = b.replayed(ctx, in.code, g.Bound) // the short-lived store forgot that it gave this one away
 	}
-	return a, t, err
+	if err != nil {
+		return tokens{}, err
+	}
+	m.Refresh = refresh
+	return m.tokens, nil
+}
+
+// opens writes a new grant, what its first token needs, and the record of it.
+func (b *Broker) opens(ctx context.Context, g TokenGrant, m minted) error {
+	if err := b.Tokens.CreateToken(ctx, g.Org, g); err != nil {
+		return err
+	}
+	if err := b.keepAccess(ctx, g.Org, m); err != nil {
+		return err
+	}
+	detail := map[string]string{"grant": string(g.ID), "session": string(g.Session)}
+	if g.Offline {
+		detail["offline"] = "true"
+	}
+	if g.Parent != "" {
+		detail["exchanged"] = string(g.Parent)
+	}
+	return b.record(ctx, g.Org, g.Person, audit.TokenIssued, audit.Ref{Kind: "app", ID: string(g.App)}, detail)
+}
+
+// openedIn is when a session's sign-in to an organization was.
+func openedIn(h *flows.Held, org directory.OrgID) time.Time {
+	for _, m := range h.Marks {
+		if m.Org == org {
+			return m.Since
+		}
+	}
+	return h.Since
 }
 
 // notAdmitted: whoever may not in any more has a grant that is no longer valid; a part of ours that
 // fails is not the grant's fault.
-func notAdmitted(err error) error {
+func notAdmitted(err error, refused *oauthError) error {
 	switch fault.Of(err).Kind {
 	case fault.Denied, fault.NotFound, fault.Upstream, fault.Expired:
-		return errInvalidGrant
+		return refused
 	}
 	return err
 }
@@ -201,23 +270,13 @@ func notAdmitted(err error) error {
 // section 4.1.2): either the app repeats itself or somebody has all its secrets.
 func (b *Broker) replayed(ctx context.Context, code string, bound [sha256.Size]byte) error {
 	t, err := b.Tokens.TokenByCode(ctx, hashOf(code))
-	if errors.Is(err, ErrGrantNotFound) || err == nil && t.BoundHash != bound {
+	if errors.Is(err, ErrGrantNotFound) || err == nil && (t.BoundHash != bound || !t.RevokedAt.IsZero()) {
 		return errInvalidGrant
 	}
 	if err != nil {
 		return err
 	}
-	if !t.RevokedAt.IsZero() {
-		return errInvalidGrant // recorded once: repeating it fills no record (S43)
-	}
-	now := b.Now()
-	err = b.Tx.InTx(ctx, func(ctx context.Context) error {
-		if err := b.Tokens.RevokeToken(ctx, t.Org, t.ID, now, "code replayed"); err != nil {
-			return err
-		}
-		return b.record(ctx, t.Org, t.Person, audit.TokenReplayed, audit.Ref{Kind: "app", ID: string(t.App)}, map[string]string{"grant": string(t.ID)})
-	})
-	if err != nil {
+	if err := b.revokeReplayed(ctx, t, b.Now(), "code replayed"); err != nil {
 		return err
 	}
 	return errInvalidGrant
@@ -229,6 +288,7 @@ func (b *Broker) asLibrary(ctx context.Context, err error) error {
 	e := b.asOAuth(ctx, err)
 	known := map[string]*oidc.Error{
 		"invalid_client": oidc.ErrInvalidClient(), "invalid_grant": oidc.ErrInvalidGrant(), "invalid_request": oidc.ErrInvalidRequest(),
+		"invalid_scope": oidc.ErrInvalidScope(), "unauthorized_client": oidc.ErrUnauthorizedClient(), targetError: {ErrorType: oidc.InvalidTarget},
 	}
 	out, ok := known[e.code]
 	if !ok {
@@ -264,7 +324,15 @@ func (c client) AuthMethod() oidc.AuthMethod         { return oidc.AuthMethod(c.
 func (c client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
 }
-func (c client) GrantTypes() []oidc.GrantType        { return []oidc.GrantType{oidc.GrantTypeCode} }
+func (c client) GrantTypes() []oidc.GrantType {
+	out := make([]oidc.GrantType, 0, len(grantTypes))
+	for _, g := range grantTypes {
+		if c.may(g) {
+			out = append(out, oidc.GrantType(g))
+		}
+	}
+	return out
+}
 func (c client) LoginURL(string) string              { return "" }
 func (c client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
 func (c client) IDTokenLifetime() time.Duration      { return 0 }

@@ -1,14 +1,11 @@
 package broker
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/vestibule-id/vestibule/directory"
-	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
 )
 
@@ -28,15 +25,16 @@ func (b *Broker) userinfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a, scope, err := b.bearerAdmission(r, token)
+	t, err := b.bearerToken(r, token)
 	if err != nil {
 		return err
 	}
-	person, err := b.personClaims(r.Context(), a, atUserinfo, scope, claimsRequest{})
+	a, scope := t.admission, strings.Fields(t.claims.Scope)
+	person, err := b.personClaims(r.Context(), a, atUserinfo, scope, asked(t.grant.Claims))
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, userinfoClaims{Subject: a.subject, orgClaims: orgClaimsOf(a, scope), personClaims: person})
+	writeJSON(w, http.StatusOK, userinfoClaims{Subject: a.subject, orgClaims: orgClaimsOf(a.org, scope), personClaims: person})
 	return nil
 }
 
@@ -64,52 +62,19 @@ func bearer(r *http.Request) (string, error) {
 	return "", &oauthError{"", "", http.StatusUnauthorized}
 }
 
-// bearerAdmission checks an access token of ours and asks the door again, so that whoever was
+// bearerToken checks an access token of ours for our own use and asks the door again, so that whoever was
 // suspended, removed or signed out since is no longer let through.
-func (b *Broker) bearerAdmission(r *http.Request, token string) (Admission, []string, error) {
-	ctx := r.Context()
-	body, err := b.Keys.verify(token, "at+jwt")
-	if err != nil {
-		return Admission{}, nil, errInvalidToken
+func (b *Broker) bearerToken(r *http.Request, token string) (inspected, error) {
+	t, err := b.inspect(r.Context(), token)
+	switch {
+	case errors.Is(err, errNotGood):
+		return inspected{}, errInvalidToken
+	case err != nil:
+		return inspected{}, err
+	case t.claims.Audience != b.Issuer:
+		return inspected{}, errInvalidToken
+	case t.grant.ID == "" || !slices.Contains(strings.Fields(t.claims.Scope), scopeOpenID):
+		return inspected{}, &oauthError{"insufficient_scope", "the scope openid is needed", http.StatusForbidden}
 	}
-	var c accessClaims
-	if err := json.Unmarshal(body, &c); err != nil || c.Issuer != b.Issuer || c.Audience != b.Issuer || b.Now().Unix() >= c.Expires {
-		return Admission{}, nil, errInvalidToken
-	}
-	id, _, _ := strings.Cut(c.ID, ".")
-	grant, err := b.Tokens.Token(ctx, c.OrgID, directory.GrantID(id))
-	if errors.Is(err, ErrGrantNotFound) || err == nil && !grant.RevokedAt.IsZero() {
-		return Admission{}, nil, errInvalidToken
-	}
-	if err != nil {
-		return Admission{}, nil, err
-	}
-	person, err := b.Directory.PersonInRealm(ctx, grant.Realm, grant.Person)
-	if errors.Is(err, directory.ErrPersonNotFound) {
-		return Admission{}, nil, errInvalidToken
-	}
-	if err != nil {
-		return Admission{}, nil, err
-	}
-	session, err := b.Sessions.Session(ctx, person.Home, grant.Session)
-	if errors.Is(err, ErrSessionNotFound) || err == nil && !session.Ended.IsZero() {
-		return Admission{}, nil, errInvalidToken
-	}
-	if err != nil {
-		return Admission{}, nil, err
-	}
-	a, err := b.Admit(ctx, admitRequest{Person: grant.Person, Realm: grant.Realm, Org: grant.Org, App: grant.App, Session: session.held(), Grant: grant.CreatedAt})
-	if k := fault.Of(err); err != nil && k.Kind != fault.Internal && k.Kind != fault.Unavailable {
-		return Admission{}, nil, errInvalidToken
-	}
-	if err != nil {
-		return Admission{}, nil, err
-	}
-	if c.Subject != a.subject { // the grant says who it is; its token must say the same
-		return Admission{}, nil, errInvalidToken
-	}
-	if !slices.Contains(grant.Scope, scopeOpenID) {
-		return Admission{}, nil, &oauthError{"insufficient_scope", "the scope openid is needed", http.StatusForbidden}
-	}
-	return a, grant.Scope, nil
+	return t, nil
 }

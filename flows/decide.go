@@ -82,6 +82,9 @@ type State struct {
 	Marks  []Mark
 	// Since is when the session began; zero when there is none.
 	Since time.Time
+	// Offline says that an app goes on for the person while they are away: how long it may is the rules of
+	// refresh tokens to say, not those of sessions (OpenID Connect Core section 11).
+	Offline bool
 	// Arrived: an assertion is here that names nobody of ours yet.
 	Arrived bool
 	Person  *PersonFacts // nil: nobody is proved
@@ -211,14 +214,29 @@ func (s State) fresh(p policy.Effective, proof Proof) (Reason, bool) {
 			since, seen, held = m.Since, m.Seen, m.Held
 		}
 	}
-	if life := policy.SessionLifetime.In(p); !s.Now.Before(since.Add(life)) || !held.IsZero() && !s.Now.Before(held) {
-		return s.because(p, policy.SessionLifetime.Key, "The longest session is over."), false
+	b := sessionBounds
+	if s.Offline {
+		b = offlineBounds
 	}
-	if idle := policy.SessionIdle.In(p); !s.Now.Before(seen.Add(idle)) {
-		return s.because(p, policy.SessionIdle.Key, "The session was not used for too long."), false
+	if life := b.life.In(p); !s.Now.Before(since.Add(life)) || !held.IsZero() && !s.Now.Before(held) {
+		return s.because(p, b.life.Key, b.over), false
+	}
+	if idle := b.idle.In(p); !s.Now.Before(seen.Add(idle)) {
+		return s.because(p, b.idle.Key, b.unused), false
 	}
 	return Reason{}, true
 }
+
+// bounds are the rules that say how long a proof is worth something after the login that brought it.
+type bounds struct {
+	life, idle   *policy.Rule[time.Duration]
+	over, unused string
+}
+
+var (
+	sessionBounds = bounds{policy.SessionLifetime, policy.SessionIdle, "The longest session is over.", "The session was not used for too long."}
+	offlineBounds = bounds{policy.RefreshLifetime, policy.RefreshIdle, "The app may renew its tokens no longer.", "The app did not renew its tokens for too long."}
+)
 
 // clockSlack is how far a provider's clock may be off when its auth_time is judged.
 const clockSlack = 3 * time.Minute

@@ -33,13 +33,15 @@ type Asking struct {
 	Force   bool
 	MaxAge  *time.Duration
 	Arrived bool
+	// Offline says that Session is what a grant with offline access kept of one.
+	Offline bool
 }
 
 // State gathers the facts, with the policy that holds for organization and app now.
 func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, error) {
 	s := State{
 		Now: j.Now(), Started: a.Started, Force: a.Force, MaxAge: a.MaxAge,
-		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Proofs: a.Proofs,
+		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Offline: a.Offline, Proofs: a.Proofs,
 	}
 	var eff policy.Effective
 	if a.Org != "" {

@@ -6,6 +6,7 @@ var rules = tableOf(
 	SessionIdle,
 	AccessLifetime,
 	RefreshLifetime,
+	RefreshIdle,
 	Protocols,
 	SignatureAlgorithms,
 )

@@ -36,3 +36,20 @@ var RefreshLifetime = &Rule[time.Duration]{
 	Show:      showDuration,
 	Samples:   []time.Duration{time.Minute, time.Hour, day, 30 * day, 90 * day, 365 * day},
 }
+
+// RefreshIdle is how long an app may leave a refresh token unused and still renew its tokens.
+var RefreshIdle = &Rule[time.Duration]{
+	Key:       "tokens.refresh_idle",
+	Group:     "Tokens",
+	Title:     "Longest pause between renewals",
+	Help:      "An app that did not renew its tokens for this long needs a new sign-in.",
+	Default:   14 * day,
+	Limit:     90 * day,
+	Loosest:   365 * day,
+	Strictest: time.Minute,
+	Floor:     time.Hour,
+	Tighter:   shorter,
+	Read:      readDuration,
+	Show:      showDuration,
+	Samples:   []time.Duration{time.Minute, time.Hour, day, 14 * day, 90 * day, 365 * day},
+}

@@ -48,6 +48,8 @@ func TestSweepRemovesWhatIsOver(t *testing.T) {
 			must(t, err)
 			must(t, s.CreateToken(t.Context(), org.ID, broker.TokenGrant{ID: directory.NewGrantID(now), CodeHash: hash, ExpiresAt: now.Add(time.Hour)}))
 			must(t, s.Spend(t.Context(), org.ID, "a", fmt.Sprint(now, i), now.Add(time.Hour)))
+			must(t, s.PutAccess(t.Context(), org.ID, broker.OpaqueToken{Hash: hash, Expires: now.Add(time.Minute)}))
+			must(t, s.CallBack(t.Context(), org.ID, fmt.Sprint(now, i), now.Add(time.Minute)))
 			must(t, s.SaveTrace(t.Context(), audit.Trace{Code: fmt.Sprint(now, i), At: now}))
 		}
 	}
@@ -56,7 +58,7 @@ func TestSweepRemovesWhatIsOver(t *testing.T) {
 	leave(5)
 	must(t, s.sweep(t.Context()))
 	must(t, s.sweep(t.Context()))
-	for table, want := range map[string]int64{"sessions": 5 + sweepBatch + 10, "session_orgs": 5, "session_apps": 5, "token_grants": 5, "spent": 5, "traces": 5, "changes": 0} {
+	for table, want := range map[string]int64{"sessions": 5 + sweepBatch + 10, "session_orgs": 5, "session_apps": 5, "token_grants": 5, "spent": 5, "access_tokens": 5, "revoked_tokens": 5, "traces": 5, "changes": 0} {
 		if n := rowsIn(t, s, table); n != want {
 			t.Errorf("%s: %d left, want %d", table, n, want)
 		}

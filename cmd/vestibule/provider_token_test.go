@@ -367,7 +367,7 @@ func TestWhatIsNoTokenRequestGetsAnOAuthError(t *testing.T) {
 		{"1 MB", "POST", "/token", form, good.Encode() + "&x=" + strings.Repeat("x", 1<<20), 413, "invalid_request"},
 		{"password grant", "POST", "/token", form, "grant_type=password&username=a&password=b", 400, "unsupported_grant_type"},
 		{"client credentials", "POST", "/token", form, "grant_type=client_credentials", 400, "unsupported_grant_type"},
-		{"refresh", "POST", "/token", form, "grant_type=refresh_token&refresh_token=x", 400, "unsupported_grant_type"},
+		{"refresh", "POST", "/token", form, "grant_type=refresh_token&refresh_token=x", 400, "unauthorized_client"},
 		{"exchange", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:token-exchange", 400, "unsupported_grant_type"},
 		{"device", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=x", 400, "unsupported_grant_type"},
 		{"jwt bearer", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=x", 400, "unsupported_grant_type"},

@@ -119,7 +119,7 @@ func tokens(t *testing.T, w *World) {
 	g, err := w.TokenByCode(w.ctx, v.Grant.CodeHash)
 	ok(t, err)
 	same(t, g, v.Grant)
-	whole(t, g, "RevokedAt", "Reason")
+	whole(t, g, "RevokedAt", "Reason", "Offline")
 
 	// No code redeems twice: of sixteen at once, one.
 	var won atomic.Int32
@@ -127,7 +127,7 @@ func tokens(t *testing.T, w *World) {
 	for range 16 {
 		all.Go(func() {
 			g := v.Grant
-			g.ID, g.CodeHash = directory.NewGrantID(now), hash("race")
+			g.ID, g.CodeHash, g.Refresh = directory.NewGrantID(now), hash("race"), broker.Refresh{}
 			if err := w.CreateToken(w.ctx, v.Org.ID, g); err == nil {
 				won.Add(1)
 			} else if !errors.Is(err, broker.ErrCodeUsed) {
@@ -138,8 +138,11 @@ func tokens(t *testing.T, w *World) {
 	all.Wait()
 	same(t, won.Load(), int32(1))
 
-	ok(t, w.RevokeToken(w.ctx, v.Org.ID, g.ID, now, "reuse"))
-	ok(t, w.RevokeToken(w.ctx, v.Org.ID, g.ID, now.Add(time.Hour), "logout"))
+	for i, reason := range []string{"reuse", "logout"} {
+		ended, err := w.RevokeToken(w.ctx, v.Org.ID, g.ID, now.Add(time.Duration(i)*time.Hour), reason)
+		ok(t, err)
+		same(t, ended, i == 0) // what ended it first stays
+	}
 	g, err = w.Token(w.ctx, v.Org.ID, g.ID)
 	ok(t, err)
 	same(t, []any{g.RevokedAt, g.Reason}, []any{now, "reuse"})
@@ -151,6 +154,78 @@ func tokens(t *testing.T, w *World) {
 	g, err = w.TokenByCode(w.ctx, hash("race"))
 	ok(t, err)
 	same(t, g.Reason, "logout")
+}
+
+func refreshTokens(t *testing.T, w *World) {
+	v, now := w.mex, w.clock.Now()
+	g, err := w.TokenByFamily(w.ctx, v.Grant.Refresh.Family)
+	ok(t, err)
+	same(t, g, v.Grant)
+	_, err = w.TokenByFamily(w.ctx, hash("guess"))
+	is(t, err, broker.ErrGrantNotFound)
+	plain := v.Grant // a grant without refresh tokens is in nobody's family, however many there are
+	for _, code := range []string{"plain-1", "plain-2"} {
+		plain.ID, plain.CodeHash, plain.Refresh = directory.NewGrantID(now), hash(code), broker.Refresh{}
+		ok(t, w.CreateToken(w.ctx, v.Org.ID, plain))
+	}
+	_, err = w.TokenByFamily(w.ctx, [32]byte{})
+	is(t, err, broker.ErrGrantNotFound)
+
+	// Of sixteen at once that show one token, one rotates it.
+	var won atomic.Int32
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			next := broker.Refresh{Hash: hash("next" + string(rune('a'+i))), Prev: g.Refresh.Hash, Echo: []byte("echo"), At: now}
+			did, err := w.RotateRefresh(w.ctx, v.Org.ID, g.ID, g.Refresh.Hash, next)
+			if err != nil {
+				t.Error(err)
+			}
+			if did {
+				won.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	same(t, won.Load(), int32(1))
+	after, err := w.TokenByFamily(w.ctx, g.Refresh.Family)
+	ok(t, err)
+	same(t, []any{after.Refresh.Prev, string(after.Refresh.Echo), after.Refresh.At, after.Refresh.Until}, []any{g.Refresh.Hash, "echo", now, g.Refresh.Until})
+
+	// The end of a session ends what it opened, but not what goes on while the person is away.
+	offline := v.Grant
+	offline.ID, offline.CodeHash, offline.Offline, offline.Refresh.Family = directory.NewGrantID(now), hash("offline"), true, hash("offline")
+	ok(t, w.CreateToken(w.ctx, v.Org.ID, offline))
+	ok(t, w.RevokeTokensOf(w.ctx, v.Realm.ID, v.Session.ID, "", now, "logout"))
+	still, err := w.TokenByFamily(w.ctx, offline.Refresh.Family)
+	ok(t, err)
+	same(t, []any{still.RevokedAt.IsZero(), still.Offline}, []any{true, true})
+	gone, err := w.TokenByFamily(w.ctx, g.Refresh.Family)
+	ok(t, err)
+	same(t, gone.RevokedAt, now)
+	did, err := w.RotateRefresh(w.ctx, v.Org.ID, g.ID, gone.Refresh.Hash, broker.Refresh{Hash: hash("late"), At: now})
+	ok(t, err)
+	same(t, did, false) // a family that was revoked rotates no more
+}
+
+func accessTokens(t *testing.T, w *World) {
+	v, now := w.acme, w.clock.Now()
+	a, err := w.AccessByHash(w.ctx, v.Opaque.Hash)
+	ok(t, err)
+	same(t, a, v.Opaque)
+	whole(t, a)
+	ok(t, w.DropAccess(w.ctx, v.Org.ID, v.Opaque.Hash))
+	_, err = w.AccessByHash(w.ctx, v.Opaque.Hash)
+	is(t, err, broker.ErrGrantNotFound)
+	for range 2 {
+		ok(t, w.CallBack(w.ctx, v.Org.ID, "jti-1", now.Add(time.Minute)))
+	}
+	back, err := w.CalledBack(w.ctx, v.Org.ID, "jti-1")
+	ok(t, err)
+	same(t, back, true)
+	back, err = w.CalledBack(w.ctx, w.mex.Org.ID, "jti-1")
+	ok(t, err)
+	same(t, back, false)
 }
 
 func keys(t *testing.T, w *World) {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
@@ -21,7 +22,8 @@ var global = map[string]string{
 	"OrgChain": "by id; returns it", "OrgByID": "by id; returns the realm", "CreateOrg": "made in the realm it names",
 	"ConnectionByID": "by id; returns the organization", "AppByID": "apps are the platform's", "AppByClientID": "apps are the platform's",
 	"CreateApp": "apps are the platform's", "UpdateApp": "apps are the platform's", "SessionByToken": "by secret; returns the home",
-	"TokenByCode": "by secret; returns the organization", "Keys": "the platform's", "UpdateKeys": "the platform's", "EndTokensSince": "a key signs for everybody",
+	"TokenByCode": "by secret; returns the organization", "TokenByFamily": "by secret; returns the organization", "AccessByHash": "by secret; its claims name the organization",
+	"Keys": "the platform's", "UpdateKeys": "the platform's", "EndTokensSince": "a key signs for everybody",
 	"Clock": "", "Others": "the platform's", "Hold": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
 	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",
@@ -82,6 +84,8 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.SessionByToken(w.ctx, v.Session.TokenHash))
 	add(w.AppsOf(w.ctx, v.Org.ID, v.Session.ID))
 	add(w.Token(w.ctx, v.Org.ID, v.Grant.ID))
+	add(w.AccessByHash(w.ctx, v.Opaque.Hash))
+	add(w.CalledBack(w.ctx, v.Org.ID, "jti-"+v.Org.Handle))
 	add(w.Theme(w.ctx, v.Org.ID))
 	add(w.Deliveries(w.ctx, string(v.Org.ID), delivery.Query{Most: 100}))
 	return seen
@@ -217,7 +221,29 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 			return refused(err, broker.ErrGrantNotFound)
 		},
 		"RevokeToken": func() string {
-			return refused(w.RevokeToken(ctx, stranger, o.Grant.ID, now, "x"), broker.ErrGrantNotFound)
+			_, err := w.RevokeToken(ctx, stranger, o.Grant.ID, now, "x")
+			return refused(err, broker.ErrGrantNotFound)
+		},
+		"RotateRefresh": func() string {
+			did, err := w.RotateRefresh(ctx, stranger, o.Grant.ID, o.Grant.Refresh.Hash, broker.Refresh{Hash: hash("stolen"), At: now})
+			return leak(err, did, "the family")
+		},
+		"PutAccess": func() string {
+			if err := w.PutAccess(ctx, stranger, o.Opaque); err == nil {
+				return "a token took the place of another's"
+			}
+			return ""
+		},
+		"DropAccess": func() string { return leak(w.DropAccess(ctx, stranger, o.Opaque.Hash), false, nil) },
+		"CallBack": func() string {
+			return leak(w.CallBack(ctx, stranger, "jti-"+o.Org.Handle, now.Add(time.Hour)), false, nil)
+		},
+		"CalledBack": func() string {
+			if err := w.CallBack(ctx, o.Org.ID, "called back by "+o.Org.Handle, now.Add(time.Hour)); err != nil {
+				return err.Error()
+			}
+			back, err := w.CalledBack(ctx, stranger, "called back by "+o.Org.Handle)
+			return leak(err, back, back)
 		},
 		"RevokeTokensOf": func() string {
 			if !otherRealm {

@@ -6,6 +6,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -36,6 +37,8 @@ type Store interface {
 	broker.Apps
 	broker.Sessions
 	broker.Tokens
+	broker.Families
+	broker.AccessTokens
 	broker.Keys
 	broker.Nodes
 	broker.GrantEnder
@@ -84,6 +87,8 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"apps":          apps,
 		"sessions":      sessions,
 		"tokens":        tokens,
+		"refresh":       refreshTokens,
+		"access tokens": accessTokens,
 		"keys":          keys,
 		"end tokens":    endTokensSince,
 		"secrets":       secrets,
@@ -116,6 +121,7 @@ type Tenant struct {
 	Key        directory.IdentityKey
 	Session    broker.Session
 	Grant      broker.TokenGrant
+	Opaque     broker.OpaqueToken
 }
 
 // World is two realms: alpha holds a parent with the tenants acme and mex below it, bravo holds emea.
@@ -175,9 +181,13 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	v.Key = directory.IdentityKey{Connection: v.Connection.ID, Issuer: v.Connection.Issuer, Subject: "sub-1", Qualifiers: "q-1"}
 	ok(t, w.LinkIdentity(w.ctx, v.Org.ID, directory.Identity{Key: v.Key, Person: v.Person.ID, CreatedAt: now, LastLogin: now}))
 	v.Session = w.session(t, v)
-	v.Grant = broker.TokenGrant{ID: directory.NewGrantID(now), Org: v.Org.ID, Realm: realm.ID, App: v.App.ID, Person: v.Person.ID, Session: v.Session.ID,
+	v.Grant = broker.TokenGrant{ID: directory.NewGrantID(now), Kind: broker.ByCode, SID: "sid-" + handle, Resources: []string{"https://api.example"},
+		Claims: json.RawMessage(`{"id_token":{}}`), Proofs: v.Session.Proofs, Opened: now, JKT: "thumbprint", Actor: json.RawMessage(`{"sub":"desk"}`),
+		Parent: "grt_parent", Refresh: broker.Refresh{Family: hash("family" + handle), Hash: hash("refresh" + handle), Until: now.Add(time.Hour)}, Org: v.Org.ID, Realm: realm.ID, App: v.App.ID, Person: v.Person.ID, Session: v.Session.ID,
 		CodeHash: hash("code" + handle), BoundHash: hash("bound" + handle), Scope: []string{"openid", "email"}, AuthTime: now, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
 	ok(t, w.CreateToken(w.ctx, v.Org.ID, v.Grant))
+	v.Opaque = broker.OpaqueToken{Hash: hash("access" + handle), App: v.App.ID, Grant: v.Grant.ID, Expires: now.Add(time.Minute), Claims: json.RawMessage(`{"sub":"` + handle + `"}`)}
+	ok(t, w.PutAccess(w.ctx, v.Org.ID, v.Opaque))
 	return v
 }
 

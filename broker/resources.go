@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+)
+
+// What access tokens are for (RFC 8707). An app may ask for the audiences that the operator gave it; a
+// token is for one of them, or for this provider's own userinfo.
+
+const maxResources = 8
+
+// targetError says that an app may not have a token for what it named (RFC 8707 section 2).
+const targetError = "invalid_target"
+
+var errTarget = &oauthError{targetError, "the resource is not one that this app may have tokens for, or more than one is named", http.StatusBadRequest}
+
+// parseResources reads the resources of an authorization request: the one parameter that may come more
+// than once.
+func (b *Broker) parseResources(req *authRequest, app App, v url.Values) error {
+	for _, r := range v["resource"] {
+		if !b.mayTarget(app, r) || len(req.Resources) == maxResources {
+			return &authError{targetError, errTarget.description}
+		}
+		if !slices.Contains(req.Resources, r) {
+			req.Resources = append(req.Resources, r)
+		}
+	}
+	return nil
+}
+
+// mayTarget says whether an app may have tokens for an audience: this provider, or one of its own. They
+// are absolute URIs without a fragment (RFC 8707 section 2).
+func (b *Broker) mayTarget(app App, audience string) bool {
+	return audience == b.Issuer || absolute(audience) && slices.Contains(app.Audiences, audience)
+}
+
+func absolute(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && u.Scheme != "" && (u.Host != "" || u.Opaque != "") && u.Fragment == "" && u.User == nil
+}
+
+// audience says whom a token is for: the resource that is asked for now, else the one that the grant is
+// for. Where it is for none or for several, the token is for this provider. What was asked for at the
+// authorization endpoint is never widened.
+func (b *Broker) audience(app App, asked string, granted []string) (string, error) {
+	switch {
+	case asked == "" && len(granted) == 1:
+		asked = granted[0] // judged anew: the app may have lost it since
+	case asked == "":
+		return b.Issuer, nil
+	}
+	if !b.mayTarget(app, asked) || len(granted) > 0 && asked != b.Issuer && !slices.Contains(granted, asked) {
+		return "", errTarget
+	}
+	return asked, nil
+}
+
+// without is the values but for one parameter.
+func without(v url.Values, name string) url.Values {
+	c := maps.Clone(v)
+	delete(c, name)
+	return c
+}
