@@ -448,6 +448,8 @@ type tokenAnswer struct {
 	ID          string `json:"id_token"`
 	Type        string `json:"token_type"`
 	Expires     int    `json:"expires_in"`
+	Refresh     string `json:"refresh_token"`
+	Scope       string `json:"scope"`
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 	raw         string
