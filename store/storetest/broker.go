@@ -272,7 +272,7 @@ func endTokensSince(t *testing.T, w *World) {
 	now := w.clock.Now()
 	make := func(code string, at time.Time, session directory.SessionID) broker.TokenGrant {
 		g := v.Grant
-		g.ID, g.CodeHash, g.CreatedAt, g.Session = directory.NewGrantID(at), hash(code), at, session
+		g.ID, g.CodeHash, g.Refresh, g.CreatedAt, g.Session = directory.NewGrantID(at), hash(code), broker.Refresh{}, at, session
 		ok(t, w.CreateToken(w.ctx, v.Org.ID, g))
 		return g
 	}
