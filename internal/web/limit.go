@@ -24,7 +24,14 @@ func (l Limit) Check(ctx context.Context, c brief.Counter, key string) error {
 		return err
 	}
 	if n > l.Most {
-		return ErrTooMany
+		return exceeded{l.Per}
 	}
 	return nil
 }
+
+// exceeded is ErrTooMany with the length of the window: by then the count has begun anew.
+type exceeded struct{ per time.Duration }
+
+func (e exceeded) Error() string             { return ErrTooMany.Error() }
+func (e exceeded) Unwrap() error             { return ErrTooMany }
+func (e exceeded) RetryAfter() time.Duration { return e.per }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
+	"time"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -48,6 +50,10 @@ type Mux struct {
 	// Host is the only Host that is answered; "" answers all (tests).
 	Host string
 	Log  *slog.Logger
+	// Watch is told of each request with the pattern of its route ("" for what matches none). It gives the
+	// request to go on with, and what to tell the status of the answer, 0 when there was none. nil
+	// watches nothing.
+	Watch func(r *http.Request, route string) (*http.Request, func(status int))
 
 	mux    http.ServeMux
 	writes http.CrossOriginProtection
@@ -86,7 +92,10 @@ func (m *Mux) Files(pattern string, h http.Handler) { m.mux.Handle(pattern, h) }
 func (m *Mux) guard(limit int64, fail func(http.ResponseWriter, *http.Request, error), h Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		PageHeaders(w.Header(), m.Secure)
-		out := &onceWriter{ResponseWriter: w}
+		out, ok := w.(*onceWriter)
+		if !ok {
+			out = &onceWriter{ResponseWriter: w}
+		}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				m.Log.ErrorContext(r.Context(), "panic", "path", logPath(r), "panic", p, "stack", string(debug.Stack()))
@@ -118,18 +127,40 @@ func (m *Mux) fail(w *onceWriter, r *http.Request, err error, fail func(http.Res
 		m.Log.ErrorContext(r.Context(), "request failed", "path", logPath(r), "error", errors.Join(errWroteAlready, err))
 		return
 	}
+	if after, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
+		w.Header().Set("Retry-After", seconds(after.RetryAfter()))
+	}
 	fail(w, r, err)
+}
+
+// seconds is a Retry-After that is never too early (RFC 9110 section 10.2.3).
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
 // ServeHTTP bounds headers and host, then routes; what matches nothing is our own page.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := m.admissible(r); err != nil {
+	out := &onceWriter{ResponseWriter: w}
+	refused := m.admissible(r)
+	h, pattern := m.mux.Handler(r)
+	if m.Watch != nil {
+		watched, done := m.Watch(r, pattern)
+		r = watched
+		defer func() { done(out.status) }()
+	}
+	m.route(out, r, h, pattern, refused)
+}
+
+func (m *Mux) route(w *onceWriter, r *http.Request, h http.Handler, pattern string, refused error) {
+	if refused != nil {
 		PageHeaders(w.Header(), m.Secure)
 		w.Header().Set("Connection", "close")
-		m.ErrorPage(w, r, err)
+		m.ErrorPage(w, r, refused)
 		return
 	}
-	h, pattern := m.mux.Handler(r)
 	if pattern == "" {
 		PageHeaders(w.Header(), m.Secure)
 		m.ErrorPage(w, r, m.unrouted(w, h, r))
@@ -217,19 +248,41 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// onceWriter knows whether the answer has begun: an error page after that would be appended to it.
+// onceWriter knows whether the answer has begun: an error page after that would be appended to it. Who
+// is told to come again is told when.
 type onceWriter struct {
 	http.ResponseWriter
-	wrote bool
+	wrote  bool
+	status int
 }
 
+// How long to wait where nothing better is known (RFC 9110 section 10.2.3): what cannot be reached is
+// mostly back in seconds, and a limit counts in minutes.
+const (
+	retryUnavailable = "2"
+	retryThrottled   = "30"
+)
+
 func (w *onceWriter) WriteHeader(code int) {
+	if !w.wrote {
+		w.status = code
+	}
 	w.wrote = true
+	if h := w.Header(); h.Get("Retry-After") == "" {
+		switch code {
+		case http.StatusServiceUnavailable:
+			h.Set("Retry-After", retryUnavailable)
+		case http.StatusTooManyRequests:
+			h.Set("Retry-After", retryThrottled)
+		}
+	}
 	w.ResponseWriter.WriteHeader(code)
 }
 
 func (w *onceWriter) Write(b []byte) (int, error) {
-	w.wrote = true
+	if !w.wrote {
+		w.wrote, w.status = true, http.StatusOK
+	}
 	return w.ResponseWriter.Write(b)
 }
 
