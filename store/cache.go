@@ -157,6 +157,7 @@ const (
 	ofPolicy      = "policy"      // by level
 	ofKeys        = "keys"        // by use
 	ofDataKey     = "data_key"    // by scope
+	ofDestroyed   = "destroyed"   // by scope; known to no cache, so all of them forget everything
 )
 
 const (

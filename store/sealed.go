@@ -13,6 +13,7 @@ var sealedColumns = []sealedColumn{
 	{"connections", "secret", "id", "org_id"},
 	{"signing_keys", "private", "kid", ""},
 	{"secrets", "value", "name", ""},
+	{"jobs", "payload", "id", "org_id"},
 }
 
 func (c sealedColumn) slot(row, org string) slot { return slot{c.table, c.column, row, org} }

@@ -189,7 +189,7 @@ func (s *Store) openKey(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s.sealer.hold(keys)
+	s.holdKeys(keys)
 	return s.checkKey(ctx, check, string(id), keys)
 }
 
@@ -284,6 +284,9 @@ func (s *sealer) hold(keys []SealingKey) {
 	s.keys = held
 }
 
+// HoldSealingKey gives this process a key besides its own: the one that a command changes to.
+func (s *Store) HoldSealingKey(k SealingKey) { s.holdKeys([]SealingKey{k}) }
+
 // SealingKeyIDs are the ids of the sealing keys that this process holds. Each node tells the others, so
 // that a key is not changed before everybody has the new one.
 func (s *Store) SealingKeyIDs() []string {
@@ -305,8 +308,14 @@ func (s *Store) readKeys(context.Context) error {
 	if err != nil {
 		return err // the keys in memory go on
 	}
-	s.sealer.hold(keys)
+	s.holdKeys(keys)
 	return nil
+}
+
+// holdKeys takes sealing keys into memory and tells the other nodes.
+func (s *Store) holdKeys(keys []SealingKey) {
+	s.sealer.hold(keys)
+	s.Hold(heldSealing, s.SealingKeyIDs())
 }
 
 // sealingKey gives a key by its id; the key file is read again when it is not in memory.

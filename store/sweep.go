@@ -13,7 +13,10 @@ const (
 	chainEvery = 500 * time.Millisecond // the record is chained within a second
 	sweepEvery = 5 * time.Second
 	sweepBatch = 200
-	sweepSteps = 50 // batches of one walk at one sweep
+
+	readKeysEvery = 2 * time.Second // a new line in the key file is found
+	tidyKeysEvery = 10 * time.Minute
+	sweepSteps    = 50 // batches of one walk at one sweep
 )
 
 // background runs what nobody waits for, until Close.
@@ -24,6 +27,8 @@ func (s *Store) background(ctx context.Context) {
 	}
 	s.idle.Go(func() { s.repeat(ctx, "chain the record", chainEvery, nil, s.chainAll) })
 	s.idle.Go(func() { s.repeat(ctx, "sweep", sweepEvery, nil, s.sweep) })
+	s.idle.Go(func() { s.repeat(ctx, "read the sealing keys", readKeysEvery, nil, s.readKeys) })
+	s.idle.Go(func() { s.repeat(ctx, "end a change of data keys", tidyKeysEvery, nil, s.tidyKeys) })
 }
 
 func (s *Store) repeat(ctx context.Context, what string, every time.Duration, now <-chan struct{}, work func(context.Context) error) {
