@@ -229,6 +229,11 @@ func (a App) checked() (App, error) {
 			return a, err
 		}
 	}
+	if a.BackChannelLogoutURI != "" {
+		if err := a.checkCalled(a.BackChannelLogoutURI); err != nil {
+			return a, err
+		}
+	}
 	return a, nil
 }
 

@@ -68,6 +68,10 @@ type Broker struct {
 	Audit     audit.Recorder
 	Traces    audit.Traces
 	Tx        directory.Tx
+	Endings   Endings
+	Viewer    Viewer
+	Orders    Orders
+	Outbox    Outbox
 	Spent     upstream.Spent
 	Nonces    *Nonces
 	// Epoch is since when the short-lived store has lost nothing (S16).

@@ -98,9 +98,19 @@ func (b *Broker) browserSessions(ctx context.Context, r *http.Request) ([]brough
 		}
 		if ok {
 			out = append(out, brought{secret, s, p})
+		} else if s.Ended.IsZero() {
+			b.expire(ctx, s)
 		}
 	}
 	return out, nil
+}
+
+// expire ends a session whose time was found to be over, so that its apps are told. The answer does not
+// wait for it to succeed: whoever comes next finds the same.
+func (b *Broker) expire(ctx context.Context, s Session) {
+	if err := b.endSession(ctx, s, "expired"); err != nil && !errors.Is(err, directory.ErrMoved) {
+		b.Log.WarnContext(ctx, "a session that is over could not be ended", "session", s.ID, "error", err)
+	}
 }
 
 // running says whether a session goes on at all: it was not ended, the person may still be here, and

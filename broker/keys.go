@@ -134,6 +134,7 @@ type signer struct {
 	private    crypto.Signer
 	kid        string
 	id, access jose.Signer
+	logout     jose.Signer
 }
 
 func (k *Keyring) use() string {
@@ -423,7 +424,11 @@ func newSigner(key Key, private crypto.Signer) (signer, error) {
 		return signer{}, err
 	}
 	access, err := of("at+jwt")
-	return signer{key: key, private: private, kid: key.KID, id: id, access: access}, err
+	if err != nil {
+		return signer{}, err
+	}
+	logout, err := of("logout+jwt") // OpenID Connect Back-Channel Logout section 2.4
+	return signer{key: key, private: private, kid: key.KID, id: id, access: access, logout: logout}, err
 }
 
 // signer gives what signs with alg now. It takes no lock.

@@ -7,9 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
-	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/web"
@@ -199,7 +197,7 @@ func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutReques
 		if err := b.setSecrets(w, r, secrets); err != nil {
 			return err
 		}
-	} else if err := b.closeOrg(ctx, s.Session, org, now); err != nil {
+	} else if err := b.endPart(ctx, s.Session, org, "logout"); err != nil {
 		return err
 	}
 	for _, m := range others {
@@ -208,47 +206,6 @@ func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutReques
 		}
 	}
 	return b.loggedOut(w, r, req, org, append(remains, b.upstreamsOf(ctx, s.Session)...))
-}
-
-// closeOrg makes the session worth nothing to one organization until a fresh proof.
-func (b *Broker) closeOrg(ctx context.Context, s Session, org directory.OrgID, now time.Time) error {
-	return b.Tx.InTx(ctx, func(ctx context.Context) error {
-		err := b.Sessions.UpdateSession(ctx, s.Home, s.ID, func(t *Session) error {
-			for i := range t.Orgs {
-				if t.Orgs[i].Org == org {
-					t.Orgs[i].Held = now
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := b.Tokens.RevokeTokensOf(ctx, s.Realm, s.ID, org, now, "logout"); err != nil {
-			return err
-		}
-		return b.record(ctx, org, s.Person, audit.SessionEnded, audit.Ref{Kind: "session", ID: string(s.ID)}, map[string]string{"reason": "logout", "organization": string(org)})
-	})
-}
-
-// endSession ends a session and everything it opened, in one transaction.
-func (b *Broker) endSession(ctx context.Context, s Session, reason string) error {
-	now := b.Now()
-	return b.Tx.InTx(ctx, func(ctx context.Context) error {
-		err := b.Sessions.UpdateSession(ctx, s.Home, s.ID, func(t *Session) error {
-			if t.Ended.IsZero() {
-				t.Ended = now
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := b.Tokens.RevokeTokensOf(ctx, s.Realm, s.ID, "", now, reason); err != nil {
-			return err
-		}
-		return b.record(ctx, s.Home, s.Person, audit.SessionEnded, audit.Ref{Kind: "session", ID: string(s.ID)}, map[string]string{"reason": reason})
-	})
 }
 
 // upstreamsOf names the identity providers where the person may still be signed in.

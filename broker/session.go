@@ -41,6 +41,7 @@ type AppMark struct {
 	Org   directory.OrgID
 	SID   string // the session as this app knows it (S37)
 	First time.Time
+	Ended time.Time // zero: it goes on. The next sign-in gets another SID
 }
 
 // Sessions keeps sessions. They are found by the hash of a cookie, which only the browser holds; the
@@ -54,8 +55,9 @@ type Sessions interface {
 	Session(ctx context.Context, home directory.OrgID, id directory.SessionID) (Session, error)
 	// UpdateSession is compare-and-swap on Version. It stores TokenHash, Ends, Ended, Proofs and Orgs.
 	UpdateSession(ctx context.Context, home directory.OrgID, id directory.SessionID, change func(*Session) error) error
-	// MarkApp notes an app that was signed in to; the first note for (session, app, org) stays.
+	// MarkApp notes an app that was signed in to; the first note for (session, app, org) stays until it
+	// ends.
 	MarkApp(ctx context.Context, home directory.OrgID, id directory.SessionID, m AppMark) (AppMark, error)
-	// AppsOf lists the apps a session signed in to.
+	// AppsOf lists the apps a session signed in to, those too whose part ended.
 	AppsOf(ctx context.Context, home directory.OrgID, id directory.SessionID) ([]AppMark, error)
 }

@@ -36,7 +36,10 @@ const (
 	ManageApps   Action = "apps.manage"
 	ManageSignIn Action = "signin.manage" // domains, connections, policy, look
 	ManageKeys   Action = "keys.manage"   // signing and sealing keys, backups, the record's keeping
-	JoinByLogin  Action = "people.join"   // what the engine may: create and link whoever a connection proved
+	SeeSessions  Action = "sessions.see"
+	EndSessions  Action = "sessions.end"
+	SeeDelivery  Action = "delivery.see" // what was sent, and whether it arrived
+	JoinByLogin  Action = "people.join"  // what the engine may: create and link whoever a connection proved
 )
 
 // Allow says whether the actor may do the action in org. Delegated administration has a later door;
@@ -61,6 +64,7 @@ type Service struct {
 	Identities
 	Entitlements
 	Policies
+	Revocations
 	Tx    Tx
 	Audit audit.Recorder
 	Now   func() time.Time

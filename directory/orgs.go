@@ -59,6 +59,11 @@ func (s *Service) SetOrgStatus(ctx context.Context, a Actor, org OrgID, to Statu
 		if err := s.UpdateOrg(ctx, org, func(o *Org) error { o.Status = to; return nil }); err != nil {
 			return err
 		}
+		if to != Active {
+			if err := s.order(ctx, RevokeOrg, org, string(org), EndedSuspended); err != nil {
+				return err
+			}
+		}
 		return s.record(ctx, a, org, audit.OrgStatusChanged, orgRef(org), map[string]string{"status": string(to)})
 	})
 }

@@ -28,6 +28,11 @@ func (s *Service) AddMember(ctx context.Context, a Actor, m Membership) error {
 		if err := s.PutMembership(ctx, m.Org, m); err != nil {
 			return err
 		}
+		if !m.Holds(s.Now()) {
+			if err := s.order(ctx, RevokeMembership, m.Org, string(m.Person), EndedSuspended); err != nil {
+				return err
+			}
+		}
 		return s.record(ctx, a, m.Org, audit.MembershipCreated, personRef(m.Person), map[string]string{"kind": m.Kind})
 	})
 }
@@ -52,6 +57,11 @@ func (s *Service) SetPersonStatus(ctx context.Context, a Actor, home OrgID, id P
 		if err != nil {
 			return err
 		}
+		if to != Active {
+			if err := s.order(ctx, RevokePerson, home, string(id), EndedSuspended); err != nil {
+				return err
+			}
+		}
 		return s.record(ctx, a, home, audit.PersonStatusChanged, personRef(id), map[string]string{"status": string(to)})
 	})
 }
@@ -63,6 +73,9 @@ func (s *Service) EndMembership(ctx context.Context, a Actor, org OrgID, id Pers
 	}
 	return s.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := s.RemoveMembership(ctx, org, id); err != nil {
+			return err
+		}
+		if err := s.order(ctx, RevokeMembership, org, string(id), EndedRemoved); err != nil {
 			return err
 		}
 		return s.record(ctx, a, org, audit.MembershipRemoved, personRef(id), nil)

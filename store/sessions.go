@@ -173,13 +173,14 @@ func (t *tx) putMarks(id directory.SessionID, was, now []broker.OrgMark) error {
 	return nil
 }
 
-// MarkApp notes an app that was signed in to; the first note stays and is returned.
+// MarkApp notes an app that was signed in to; the first note stays until it ends, and is returned.
 func (s *Store) MarkApp(ctx context.Context, home directory.OrgID, id directory.SessionID, m broker.AppMark) (broker.AppMark, error) {
 	kept := m
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		n, err := t.exec(`INSERT INTO session_apps (session_id, app_id, org_id, sid, first_at)
 			SELECT $1, $2, $3, $4, $5 FROM sessions WHERE id = $1 AND home_id = $6
-			ON CONFLICT (session_id, app_id, org_id) DO NOTHING`, id, m.App, m.Org, m.SID, m.First, home)
+			ON CONFLICT (session_id, app_id, org_id) DO UPDATE SET sid = excluded.sid, first_at = excluded.first_at, ended_at = 0
+			WHERE session_apps.ended_at <> 0`, id, m.App, m.Org, m.SID, m.First, home)
 		if err != nil || n == 1 {
 			return err
 		}
@@ -196,9 +197,9 @@ func (s *Store) MarkApp(ctx context.Context, home directory.OrgID, id directory.
 // AppsOf lists the apps a session signed in to.
 func (s *Store) AppsOf(ctx context.Context, home directory.OrgID, id directory.SessionID) ([]broker.AppMark, error) {
 	var list []broker.AppMark
-	_, err := s.rows(ctx, `SELECT a.app_id, a.org_id, a.sid, a.first_at FROM sessions v JOIN session_apps a ON a.session_id = v.id
+	_, err := s.rows(ctx, `SELECT a.app_id, a.org_id, a.sid, a.first_at, a.ended_at FROM sessions v JOIN session_apps a ON a.session_id = v.id
 		WHERE v.id = $1 AND v.home_id = $2 ORDER BY a.app_id, a.org_id`, func(r *row) {
-		list = append(list, broker.AppMark{App: directory.AppID(r.text()), Org: directory.OrgID(r.text()), SID: r.text(), First: r.time()})
+		list = append(list, broker.AppMark{App: directory.AppID(r.text()), Org: directory.OrgID(r.text()), SID: r.text(), First: r.time(), Ended: r.time()})
 	}, id, home)
 	return list, err
 }

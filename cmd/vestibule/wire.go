@@ -16,6 +16,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
@@ -87,6 +88,10 @@ func build(ctx context.Context, c config) (*house, error) {
 		h.close()
 		return nil, err
 	}
+	h.background(ctx, (&delivery.Runner{
+		Queue: db, Senders: senders(h.broker), Tx: db, Audit: db, Woken: db.Enqueued(), Now: c.Now, Log: c.Log,
+	}).Run)
+	h.background(ctx, func(ctx context.Context) { h.broker.Follow(ctx, db.Revoked()) })
 	return h, nil
 }
 
@@ -104,7 +109,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.directory = &directory.Service{
-		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db,
+		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db,
 		Tx: db, Audit: db, Now: c.Now,
 	}
 	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: c.Now}
@@ -133,6 +138,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	h.broker = &broker.Broker{
 		Apps: db, Sessions: db, Tokens: db, Families: db, Access: db, Keys: keys, Subjects: subjects, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
+		Endings: db, Viewer: db, Orders: db, Outbox: db,
 		Spent: db, Call: guard.Client, Nonces: nonces, Epoch: db.Epoch, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}

@@ -111,7 +111,7 @@ func sessions(t *testing.T, w *World) {
 	list, err := w.AppsOf(w.ctx, v.Org.ID, s.ID)
 	ok(t, err)
 	same(t, list, []broker.AppMark{first})
-	whole(t, list[0])
+	whole(t, list[0], "Ended")
 }
 
 func tokens(t *testing.T, w *World) {

@@ -27,6 +27,8 @@ var global = map[string]string{
 	"Clock": "", "Others": "the platform's", "Hold": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
 	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",
+	"ClaimRevocations": "the platform's", "KeepRevocation": "by claim", "FinishRevocation": "by claim",
+	"SessionsWith": "apps are the platform's", "RevokeTokensFor": "apps are the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
 }
 
@@ -251,6 +253,31 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 			}
 			return leak(w.RevokeTokensOf(ctx, strangeRealm, o.Session.ID, "", now, "x"), false, nil)
 		},
+		"EndApps": func() string {
+			list, err := w.EndApps(ctx, stranger, o.Session.ID, broker.Part{Before: now.Add(time.Hour), At: now})
+			return leak(err, len(list) > 0, list)
+		},
+		"SessionsFrom": func() string {
+			list, err := w.SessionsFrom(ctx, stranger, broker.SessionRef{}, 100)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"SessionsIn": func() string {
+			list, err := w.SessionsIn(ctx, stranger, "", 100)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"SessionsOf": func() string {
+			list, err := w.SessionsOf(ctx, stranger, o.Person.ID)
+			return leak(err, len(list) > 0, list)
+		},
+		"RevokeTokensIn": func() string {
+			n, err := w.RevokeTokensIn(ctx, stranger, o.Person.ID, broker.Part{Before: now.Add(time.Hour), At: now}, 100)
+			return leak(err, n > 0, n)
+		},
+		"OrgsBelow": func() string {
+			list, err := w.OrgsBelow(ctx, stranger)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"Revoke": func() string { return "" }, // an order speaks of the organization it names
 		"Deliveries": func() string {
 			list, err := w.Deliveries(ctx, string(stranger), delivery.Query{Most: 100})
 			return leak(err, contains(list, o.Org.ID), list)

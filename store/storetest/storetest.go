@@ -39,6 +39,10 @@ type Store interface {
 	broker.Tokens
 	broker.Families
 	broker.AccessTokens
+	broker.Endings
+	broker.Viewer
+	broker.Orders
+	directory.Revocations
 	broker.Keys
 	broker.Nodes
 	broker.GrantEnder
@@ -99,6 +103,8 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"revision":      revision,
 		"brief":         briefly,
 		"counter":       counter,
+		"endings":       endings,
+		"revocations":   revocations,
 		"jobs":          jobs,
 		"fair jobs":     jobsAreFair,
 		"raced jobs":    jobsGoToOne,

@@ -1,0 +1,90 @@
+package directory
+
+import (
+	"context"
+	"time"
+
+	"github.com/vestibule-id/vestibule/audit"
+)
+
+// RevocationKind says whose sessions and tokens a revocation ends. Stored, never renamed.
+type RevocationKind string
+
+const (
+	// RevokePerson ends all that a person has, everywhere: Ref is the person, Org their home.
+	RevokePerson RevocationKind = "person"
+	// RevokeMembership ends what a person has in one organization: Ref is the person.
+	RevokeMembership RevocationKind = "membership"
+	// RevokeOrg ends what anybody has in an organization and all below it, and all that people who are at
+	// home there have anywhere: Ref is the organization.
+	RevokeOrg RevocationKind = "org"
+	// RevokeApp ends what an app was given: Ref is the app, Org "".
+	RevokeApp RevocationKind = "app"
+)
+
+// Revocation orders that sessions and tokens of before At are over. This room cannot end sessions: it
+// writes the order in the transaction of the change that causes it, and the broker carries it out, on
+// whichever node comes first. Admission refuses at once and does not wait for it: what it adds is that
+// apps are told, and that nothing comes to life again when the cause is gone.
+type Revocation struct {
+	Seq    int64 // given by the store
+	Kind   RevocationKind
+	Ref    string
+	Org    OrgID
+	Reason string // one of the Ended… constants
+	At     time.Time
+	Until  time.Time // how long the order is kept after it was carried out
+}
+
+// Why sessions end, as the record says it.
+const (
+	EndedSuspended = "suspended"
+	EndedRemoved   = "removed"
+	EndedSignedOut = "signed out everywhere"
+)
+
+// keepRevocation is longer than any access token lives.
+const keepRevocation = 24 * time.Hour
+
+// Revocations takes orders.
+type Revocations interface {
+	// Revoke joins the transaction of ctx.
+	Revoke(ctx context.Context, org OrgID, r Revocation) error
+}
+
+// order writes a revocation of now.
+func (s *Service) order(ctx context.Context, kind RevocationKind, org OrgID, ref, reason string) error {
+	now := s.Now()
+	return s.Revoke(ctx, org, Revocation{Kind: kind, Ref: ref, Org: org, Reason: reason, At: now, Until: now.Add(keepRevocation)})
+}
+
+// SignOut ends all sessions and tokens of a person that were there before now: everywhere when org is
+// their home, else in org alone, for an organization has no say over what a person does elsewhere (S3).
+func (s *Service) SignOut(ctx context.Context, a Actor, org OrgID, id PersonID) error {
+	if err := Allow(a, org, EndSessions); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		p, _, err := s.Person(ctx, org, id)
+		if err != nil {
+			return err
+		}
+		if p.Home != org {
+			if err := s.order(ctx, RevokeMembership, org, string(id), EndedSignedOut); err != nil {
+				return err
+			}
+			return s.recordSignOut(ctx, a, org, id)
+		}
+		if err := s.UpdatePerson(ctx, org, id, func(p *Person) error { p.SessionsAfter = s.Now(); return nil }); err != nil {
+			return err
+		}
+		if err := s.order(ctx, RevokePerson, org, string(id), EndedSignedOut); err != nil {
+			return err
+		}
+		return s.recordSignOut(ctx, a, org, id)
+	})
+}
+
+func (s *Service) recordSignOut(ctx context.Context, a Actor, org OrgID, id PersonID) error {
+	return s.record(ctx, a, org, audit.PersonSignedOut, personRef(id), nil)
+}
