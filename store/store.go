@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -60,15 +61,21 @@ type Options struct {
 	// Twice runs every function given to InTx twice, the first time for nothing. For tests: it finds
 	// functions that do more than read, compute and write.
 	Twice bool
+	// Watch is told of each transaction that begins, and what to tell when it ended; nil watches none.
+	Watch func(ctx context.Context) (ended func(error))
+	// Recorded is told the action of each entry of the record that was committed; nil tells nobody.
+	Recorded func(audit.Action)
 }
 
 // Store is the open store. Its methods may be called by many goroutines.
 type Store struct {
-	now    func() time.Time
-	log    *slog.Logger
-	beside bool
-	db     database
-	sealer *sealer
+	now      func() time.Time
+	log      *slog.Logger
+	beside   bool
+	watch    func(context.Context) func(error)
+	recorded func(audit.Action)
+	db       database
+	sealer   *sealer
 	caches
 	persons  recent[member]
 	sessions recent[broker.Session]
@@ -95,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, stop: func() {}, counter: newCounter(o.Now), sealer: newSealer(),
+	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, watch: o.Watch, recorded: o.Recorded, stop: func() {}, counter: newCounter(o.Now), sealer: newSealer(),
 		oldSessions: oldSessions(), oldGrants: oldGrants(), enqueued: make(chan struct{}, 1), revoked: make(chan struct{}, 1),
 		base: context.WithoutCancel(ctx), short: &ephemeral{now: o.Now, epoch: o.Now(), closed: true}}
 	if err := s.open(ctx, o); err != nil {

@@ -67,7 +67,14 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	if t != nil {
 		return t.savepoint(ctx, fn)
 	}
-	return s.db.submit(&call{ctx: ctx, fn: fn, store: s, done: make(chan struct{})})
+	c := &call{ctx: ctx, fn: fn, store: s, done: make(chan struct{})}
+	if s.watch == nil {
+		return s.db.submit(c)
+	}
+	ended := s.watch(ctx)
+	err = s.db.submit(c)
+	ended(err)
+	return err
 }
 
 // perform runs a call's function on a wire, in tests once for nothing before it counts.

@@ -113,7 +113,7 @@ var options = []option{
 		help: "The least important line that is written.",
 		set:  func(s *settings, v string) (err error) { s.LogLevel, err = level(v); return err }},
 	{key: "admin_listen", form: "host:port", otherwise: "nowhere", example: "127.0.0.1:9090",
-		help: "Where /healthz and /readyz answer, apart from what the world may reach.",
+		help: "Where /healthz, /readyz and /metrics answer, apart from what the world may reach; on a loopback address /debug/pprof too.",
 		set:  func(s *settings, v string) (err error) { s.AdminListen, err = address(v); return err }},
 	{key: "development", form: "true or false", otherwise: "false", example: "true", toggle: true,
 		help: "Error pages tell the cause. Only with an issuer on http://localhost.",

@@ -99,10 +99,6 @@ var (
 )
 
 func runVersion(_ context.Context, _ []string, out, _ io.Writer) error {
-	version := "development"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintln(out, "vestibule", version)
+	_, err := fmt.Fprintln(out, "vestibule", version())
 	return err
 }

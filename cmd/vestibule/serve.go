@@ -61,6 +61,7 @@ type service struct {
 	admin     net.Listener // nil: nowhere
 	server    *http.Server
 	sideDoor  *http.Server
+	watch     watcher
 }
 
 // openService builds the house up to where it answers.
@@ -94,14 +95,19 @@ func (v *service) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if v.house, err = build(ctx, s.house(v.log, v.own)); err != nil {
+	if err := v.openWatch(ctx); err != nil {
+		return err
+	}
+	c := s.house(v.log, v.own)
+	c.Watch = v.watch
+	if v.house, err = build(ctx, c); err != nil {
 		return err
 	}
 	v.server = v.house.server(v.log)
 	if v.pair != nil {
 		v.server.TLSConfig = v.pair.config()
 	}
-	v.sideDoor = v.house.adminServer(v.log)
+	v.sideDoor = v.adminServer()
 	return nil
 }
 
@@ -249,24 +255,5 @@ func (v *service) close() {
 	if v.house != nil {
 		v.house.close()
 	}
-}
-
-// adminServer answers what only the operator's own network asks: whether this process lives, and whether
-// it can serve.
-func (h *house) adminServer(log *slog.Logger) *http.Server {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		bounded, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-		defer cancel()
-		if err := h.store.Ready(bounded); err != nil {
-			log.WarnContext(r.Context(), "not ready", "error", err)
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, fault.Of(err).Public)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	v.closeWatch()
 }

@@ -39,6 +39,7 @@ type config struct {
 	Proxies     web.Proxies
 	Limits      broker.Limits
 	Development bool // error pages tell the cause
+	Watch       watcher
 	Log         *slog.Logger
 	Now         func() time.Time
 }
@@ -52,6 +53,18 @@ func (c config) placed() config {
 		c.KeyFile = filepath.Join(filepath.Dir(c.Database.Path), "vestibule.key")
 	}
 	return c
+}
+
+// store is how the store is opened.
+func (c config) store() store.Options {
+	o := store.Options{Path: c.Database.Path, Key: c.Key, KeyFile: c.KeyFile, Now: c.Now, Log: c.Log}
+	if !c.Watch.blind() {
+		o.Watch = c.Watch.transaction
+	}
+	if m := c.Watch.metrics; m != nil {
+		o.Recorded = m.record
+	}
+	return o
 }
 
 // house is everything, wired.
@@ -79,7 +92,7 @@ func build(ctx context.Context, c config) (*house, error) {
 		return nil, err
 	}
 	c = c.placed()
-	db, err := store.Open(ctx, store.Options{Path: c.Database.Path, Key: c.Key, KeyFile: c.KeyFile, Now: c.Now, Log: c.Log})
+	db, err := store.Open(ctx, c.store())
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +130,9 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
 	h.assets.Theme = looks.Named
 	guard := &outbound.Guard{Own: c.Own}
+	call := func(allow []string) *http.Client { return c.Watch.client(guard.Client(allow)) }
 	h.engine = &flows.Engine{
-		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c, guard), Looks: looks, Pages: h.pages, Cookies: h.cookies,
+		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c, call), Looks: looks, Pages: h.pages, Cookies: h.cookies,
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
 		Stories: flows.Stories{Counter: db.Counter(), PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
@@ -139,12 +153,15 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Apps: db, Sessions: db, Tokens: db, Families: db, Access: db, Keys: keys, Subjects: subjects, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
 		Endings: db, Viewer: db, Orders: db, Outbox: db,
-		Spent: db, Call: guard.Client, Nonces: nonces, Epoch: db.Epoch, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
 		looks: looks, pages: h.pages, log: c.Log, now: c.Now, tell: c.Development,
 	}).draw}
+	if !c.Watch.blind() {
+		h.mux.Watch = c.Watch.request
+	}
 	h.broker.Routes(h.mux)
 	h.engine.Routes(h.mux)
 	h.mux.Files("/assets/", h.assets)
@@ -153,9 +170,9 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 }
 
 // opener opens connections with clients that may call what each connection was allowed.
-func (h *house) opener(c config, guard *outbound.Guard) *upstream.Opener {
+func (h *house) opener(c config, call func([]string) *http.Client) *upstream.Opener {
 	return &upstream.Opener{
-		Protocols: protocols(), Client: guard.Client, Now: c.Now, Base: c.Issuer,
+		Protocols: protocols(), Client: call, Now: c.Now, Base: c.Issuer,
 		Spend: func(ctx context.Context, con upstream.Connection, kind, key string, until time.Time) error {
 			return h.store.Spend(ctx, con.Org, kind, string(con.ID)+"/"+key, until)
 		},

@@ -38,6 +38,12 @@ func (p Proxies) Address(r *http.Request) netip.Addr {
 	return peer
 }
 
+// Trusts says whether a request comes from a trusted proxy.
+func (p Proxies) Trusts(r *http.Request) bool {
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && p.trusts(a.Addr().Unmap())
+}
+
 func (p Proxies) trusts(a netip.Addr) bool {
 	for _, n := range p {
 		if n.Contains(a) {

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/vestibule-id/vestibule/audit"
+)
+
+// metrics are what /metrics shows. No name and no label holds an organization, an app or a person (S54).
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec   // by route and class of status
+	took     *prometheus.HistogramVec // by route
+	calls    *prometheus.CounterVec   // by outcome
+	callTook prometheus.Histogram
+	writes   *prometheus.CounterVec // by outcome
+	wrote    prometheus.Histogram
+	recorded *prometheus.CounterVec // by action
+
+	routes  sync.Map // route → *routeMeter: what a request counts with is looked up once
+	actions sync.Map // audit.Action → prometheus.Counter
+	written [2]prometheus.Counter
+}
+
+// Times in seconds: a page from memory takes a tenth of a millisecond, a hanging provider ten seconds.
+var buckets = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_http_requests_total",
+			Help: "Requests that were answered, by route and class of status (0 when the browser went away)."}, []string{"route", "status"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vestibule_http_request_seconds",
+			Help: "How long answers took, by route.", Buckets: buckets}, []string{"route"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_outbound_calls_total",
+			Help: "Calls to identity providers and apps, by class of status; failed when there was no answer."}, []string{"outcome"}),
+		callTook: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_outbound_call_seconds",
+			Help: "How long identity providers and apps took to answer.", Buckets: buckets}),
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_store_transactions_total",
+			Help: "Transactions of the durable store, by outcome: committed, or undone because a rule or the database refused."}, []string{"outcome"}),
+		wrote: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_store_transaction_seconds",
+			Help: "How long transactions took until they were on the disk.", Buckets: buckets}),
+		recorded: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_recorded_total",
+			Help: "Entries of the audit record, by action: sign-ins, refusals, tokens, replays, changes."}, []string{"action"}),
+	}
+	m.written = [2]prometheus.Counter{m.writes.WithLabelValues("committed"), m.writes.WithLabelValues("undone")}
+	built := prometheus.NewGauge(prometheus.GaugeOpts{Name: "vestibule_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": version()}})
+	built.Set(1)
+	m.registry.MustRegister(m.requests, m.took, m.calls, m.callTook, m.writes, m.wrote, m.recorded, built,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// routeMeter is what one route's requests are counted with.
+type routeMeter struct {
+	status [6]prometheus.Counter
+	took   prometheus.Observer
+}
+
+func (m *metrics) route(pattern string) *routeMeter {
+	if have, ok := m.routes.Load(pattern); ok {
+		return have.(*routeMeter)
+	}
+	name := pattern
+	if name == "" {
+		name = "none"
+	}
+	r := &routeMeter{took: m.took.WithLabelValues(name)}
+	for class := range r.status {
+		label := "0"
+		if class > 0 {
+			label = strconv.Itoa(class) + "xx"
+		}
+		r.status[class] = m.requests.WithLabelValues(name, label)
+	}
+	have, _ := m.routes.LoadOrStore(pattern, r)
+	return have.(*routeMeter)
+}
+
+func (m *metrics) answered(pattern string, status int, took time.Duration) {
+	r := m.route(pattern)
+	r.status[class(status)].Inc()
+	r.took.Observe(took.Seconds())
+}
+
+// class is the first digit of a status.
+func class(status int) int {
+	if status < 100 || status > 599 {
+		return 0
+	}
+	return status / 100
+}
+
+func (m *metrics) called(status int, err error, took time.Duration) {
+	outcome := "failed"
+	if err == nil {
+		outcome = strconv.Itoa(class(status)) + "xx"
+	}
+	m.calls.WithLabelValues(outcome).Inc()
+	m.callTook.Observe(took.Seconds())
+}
+
+func (m *metrics) transacted(err error, took time.Duration) {
+	if err == nil {
+		m.written[0].Inc()
+	} else {
+		m.written[1].Inc()
+	}
+	m.wrote.Observe(took.Seconds())
+}
+
+func (m *metrics) record(a audit.Action) {
+	c, ok := m.actions.Load(a)
+	if !ok {
+		c, _ = m.actions.LoadOrStore(a, m.recorded.WithLabelValues(string(a)))
+	}
+	c.(prometheus.Counter).Inc()
+}
+
+func (m *metrics) handler(log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)})
+}
+
+// version is the module's, as the toolchain wrote it into the binary.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
+}
+
+// watcher sees what goes through the house: it measures where somebody reads measurements, and traces
+// where somebody collects traces. Its zero value sees nothing.
+type watcher struct {
+	metrics *metrics
+	tracing *tracing
+	now     func() time.Time
+}
+
+func (w watcher) blind() bool { return w.metrics == nil && w.tracing == nil }
+
+// request is web.Mux's Watch.
+func (w watcher) request(r *http.Request, route string) (*http.Request, func(int)) {
+	begun := w.now()
+	ended := func(int) {}
+	if w.tracing != nil {
+		r, ended = w.tracing.request(r, route)
+	}
+	return r, func(status int) {
+		if w.metrics != nil {
+			w.metrics.answered(route, status, w.now().Sub(begun))
+		}
+		ended(status)
+	}
+}
+
+// transaction is the store's Watch.
+func (w watcher) transaction(ctx context.Context) func(error) {
+	begun := w.now()
+	ended := func(error) {}
+	if w.tracing != nil {
+		ended = w.tracing.transaction(ctx)
+	}
+	return func(err error) {
+		if w.metrics != nil {
+			w.metrics.transacted(err, w.now().Sub(begun))
+		}
+		ended(err)
+	}
+}
+
+// client watches the calls of a client that was made for outside calls.
+func (w watcher) client(c *http.Client) *http.Client {
+	if w.blind() {
+		return c
+	}
+	watched := *c
+	watched.Transport = watchedTransport{w, c.Transport}
+	return &watched
+}
+
+type watchedTransport struct {
+	watcher
+	inner http.RoundTripper
+}
+
+func (t watchedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	begun := t.now()
+	ended := func(int, error) {}
+	if t.tracing != nil {
+		ended = t.tracing.call(r)
+	}
+	resp, err := t.inner.RoundTrip(r)
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	if t.metrics != nil {
+		t.metrics.called(status, err, t.now().Sub(begun))
+	}
+	ended(status, err)
+	return resp, err
+}
+
+// CloseIdleConnections lets http.Client's method of this name reach through.
+func (t watchedTransport) CloseIdleConnections() {
+	if c, ok := t.inner.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
