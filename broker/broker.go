@@ -72,20 +72,23 @@ type Broker struct {
 	Viewer    Viewer
 	Orders    Orders
 	Outbox    Outbox
-	Spent     upstream.Spent
-	Nonces    *Nonces
-	// Epoch is since when the short-lived store has lost nothing (S16).
-	Epoch   func() time.Time
-	Cookies web.Cookies
-	Looks   *flows.Looks
-	Pages   *templates.Renderer
-	Proxies web.Proxies
-	Limits  Limits
+	Cookies   web.Cookies
+	Looks     *flows.Looks
+	Pages     *templates.Renderer
+	Proxies   web.Proxies
+	Limits    Limits
 	// Issuer is this provider's name (OpenID Connect Discovery section 3): configuration, never the
 	// Host header.
 	Issuer string
 	Now    func() time.Time
 	Log    *slog.Logger
+
+	// What clients authenticate and register with.
+	Registrations RegistrationTokens
+	Spent         upstream.Spent
+	Nonces        *Nonces
+	// Epoch is since when the short-lived store has lost nothing (S16).
+	Epoch func() time.Time
 	// Call makes the client for addresses that an app named, which may reach what is public and the
 	// host:port targets that the operator opened for that app (S23).
 	Call func(allow []string) *http.Client
@@ -129,6 +132,12 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.API("POST /userinfo", writeBearerError, b.userinfo)
 	m.API("POST /par", writeOAuthError, b.push)
 	m.API("/par", writeOAuthError, only("POST"))
+	m.API("POST /register", writeRegistrationError, b.register)
+	m.API("/register", writeRegistrationError, only("POST"))
+	m.API("GET /register/{client}", writeRegistrationError, b.readRegistration)
+	m.API("PUT /register/{client}", writeRegistrationError, b.changeRegistration)
+	m.API("DELETE /register/{client}", writeRegistrationError, b.endRegistration)
+	m.API("/register/{client}", writeRegistrationError, only("GET, PUT, DELETE"))
 	token := b.tokenServer()
 	m.API("POST /token", writeOAuthError, token)
 	m.API("OPTIONS /token", writeOAuthError, b.preflight)

@@ -21,6 +21,14 @@ var (
 	fapiAlgs = []jose.SignatureAlgorithm{jose.ES256, jose.PS256, jose.EdDSA}
 )
 
+func algNames(algs []jose.SignatureAlgorithm) []string {
+	out := make([]string, len(algs))
+	for i, a := range algs {
+		out[i] = string(a)
+	}
+	return out
+}
+
 const (
 	// maxAppJWT bounds what an app may sign: a request object with a claims request has a few kB.
 	maxAppJWT = 32 << 10

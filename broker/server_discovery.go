@@ -38,6 +38,9 @@ type metadata struct {
 	RequestURIParameter bool     `json:"request_uri_parameter_supported"`
 }
 
+// supportedScopes are those that every app may ask for; more are in its settings.
+var supportedScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeOrg, scopePath}
+
 func (b *Broker) metadata() metadata {
 	return metadata{
 		Issuer: b.Issuer, Authorization: b.Issuer + "/authorize", Token: b.Issuer + "/token", Userinfo: b.Issuer + "/userinfo",
@@ -45,7 +48,7 @@ func (b *Broker) metadata() metadata {
 		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"}, GrantTypes: []string{"authorization_code"},
 		SubjectTypes: []string{"public"}, IDTokenAlgs: signingAlgs,
 		TokenAuth: []string{string(SecretBasic), string(SecretPost), string(NoSecret)},
-		Scopes:    []string{scopeOpenID, scopeProfile, scopeEmail, scopeOrg, scopePath},
+		Scopes:    supportedScopes,
 		Claims: []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid",
 			"org_id", "org_handle", "org_name", "org_path", "realm", "name", "given_name", "family_name", "locale", "email", "email_verified"},
 		ACRs: []string{acrOne}, Challenges: []string{"S256"}, Prompts: []string{"none", "login", "select_account"},
@@ -145,6 +148,26 @@ func writeBearerError(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	challenge := `Bearer realm="userinfo"`
+	if e.code != "" {
+		challenge += `, error="` + e.code + `", error_description="` + e.description + `"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	if e.code == "" {
+		w.WriteHeader(e.status)
+		return
+	}
+	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+}
+
+// writeRegistrationError answers a program at the registration endpoints, where tokens are bearer tokens
+// (RFC 6750 section 3, RFC 7591 section 3.2.2).
+func writeRegistrationError(w http.ResponseWriter, r *http.Request, err error) {
+	e, ok := errors.AsType[*oauthError](err)
+	if !ok || e.status != http.StatusUnauthorized {
+		writeOAuthError(w, r, err)
+		return
+	}
+	challenge := `Bearer realm="registration"`
 	if e.code != "" {
 		challenge += `, error="` + e.code + `", error_description="` + e.description + `"`
 	}

@@ -64,6 +64,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.sweepOne(ctx, "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE until < $1 ORDER BY until LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM access_tokens WHERE hash IN (SELECT hash FROM access_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM revoked_tokens WHERE hash IN (SELECT hash FROM revoked_tokens WHERE until < $1 ORDER BY until LIMIT $2)", now),
+		s.sweepOne(ctx, "DELETE FROM registration_tokens WHERE hash IN (SELECT hash FROM registration_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)", now.Add(-keepEnded)),
 		s.sweepOne(ctx, "DELETE FROM traces WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM traces)", now.Add(-audit.TraceLife)),
 		s.sweepOne(ctx, "DELETE FROM changes WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM changes)", now.Add(-keepChanges)),
 		s.sweepOne(ctx, "DELETE FROM deliveries WHERE (org_id, id) IN (SELECT org_id, id FROM deliveries WHERE at < $1 ORDER BY at LIMIT $2)", now.Add(-delivery.KeepLog)),

@@ -29,6 +29,7 @@ var global = map[string]string{
 	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",
 	"ClaimRevocations": "the platform's", "KeepRevocation": "by claim", "FinishRevocation": "by claim",
 	"SessionsWith": "apps are the platform's", "RevokeTokensFor": "apps are the platform's",
+	"CreateRegistrationToken": "the platform's", "RegistrationToken": "by secret", "UseRegistrationToken": "by secret",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
 }
 

@@ -47,6 +47,7 @@ type Store interface {
 	broker.Nodes
 	broker.GrantEnder
 	broker.Secrets
+	broker.RegistrationTokens
 	flows.Themes
 	audit.Recorder
 	audit.Traces
@@ -96,6 +97,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"keys":          keys,
 		"end tokens":    endTokensSince,
 		"secrets":       secrets,
+		"registration":  registration,
 		"documents":     documents,
 		"spent":         spent,
 		"traces":        traces,
