@@ -38,6 +38,8 @@ type authRequest struct {
 	Locales string          `json:"loc,omitempty"`
 	// Resources are the audiences that the app wants access tokens for (RFC 8707 section 2.1).
 	Resources []string `json:"rsc,omitempty"`
+	// JKT is the thumbprint of the DPoP key that the code is bound to (RFC 9449 section 10); "" is none.
+	JKT string `json:"jkt,omitempty"`
 
 	force, pick  bool
 	maxAge       *time.Duration
@@ -216,7 +218,7 @@ func (b *Broker) parse(ctx context.Context, app App, redirect string, values url
 	if len(req.State) > maxState || len(req.Nonce) > maxState || len(req.hint) > maxHint {
 		return req, invalid("a parameter is too long")
 	}
-	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, b.parseResources, parsePKCE, parsePrompt, parseAge, parseClaims} {
+	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, b.parseResources, parsePKCE, parseJKT, parsePrompt, parseAge, parseClaims} {
 		if err := check(&req, app, values); err != nil {
 			return req, err
 		}
@@ -336,6 +338,14 @@ func parsePKCE(req *authRequest, app App, v url.Values) error {
 		return invalid("the only code_challenge_method is S256")
 	case !challengeForm.MatchString(req.Challenge):
 		return invalid("code_challenge is not an S256 challenge")
+	}
+	return nil
+}
+
+// parseJKT reads the key that the code is to be bound to: a thumbprint is as long as a challenge.
+func parseJKT(req *authRequest, _ App, v url.Values) error {
+	if req.JKT = v.Get("dpop_jkt"); req.JKT != "" && !challengeForm.MatchString(req.JKT) {
+		return invalid("dpop_jkt is not the SHA-256 thumbprint of a key")
 	}
 	return nil
 }

@@ -131,6 +131,7 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.API("GET /userinfo", writeBearerError, b.userinfo)
 	m.API("POST /userinfo", writeBearerError, b.userinfo)
 	m.API("POST /par", writeOAuthError, b.push)
+	m.API("OPTIONS /par", writeOAuthError, b.preflight)
 	m.API("/par", writeOAuthError, only("POST"))
 	m.API("POST /register", writeRegistrationError, b.register)
 	m.API("/register", writeRegistrationError, only("POST"))

@@ -179,6 +179,21 @@ func (b *Broker) proved(r *http.Request, form url.Values, path string) (App, pro
 	return app, p, b.spendProof(r.Context(), p)
 }
 
+// boundTo checks that a token is used as what it is (section 7): one that is bound to a key with a proof
+// by that key, which is spent, one that is not as a bearer token.
+func (b *Broker) boundTo(ctx context.Context, c accessClaims, p proof, bound bool) error {
+	if bound != (c.Confirm != nil) {
+		return errInvalidToken
+	}
+	if !bound {
+		return nil
+	}
+	if p.jkt == "" || p.jkt != c.Confirm.JKT {
+		return badProof("the proof is by another key than the token's")
+	}
+	return b.spendProof(ctx, p)
+}
+
 // Nonces makes and knows DPoP nonces (section 8). They say when they were made, under a key that all
 // nodes share; nothing is stored.
 type Nonces struct{ key []byte }

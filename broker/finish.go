@@ -37,6 +37,7 @@ type codeGrant struct {
 	// Resources are those of the request; Claims is a claimsRequest.
 	Resources []string          `json:"rsc,omitempty"`
 	Claims    json.RawMessage   `json:"clm,omitempty"`
+	JKT       string            `json:"jkt,omitempty"`
 	Bound     [sha256.Size]byte `json:"bnd"`
 	Issued    time.Time         `json:"at"`
 	Trace     string            `json:"trc,omitempty"`
@@ -269,7 +270,7 @@ func (b *Broker) issueCode(ctx context.Context, req authRequest, s signIn) (stri
 	bound := bind(code, s.admission.app.ClientID, req.RedirectURI, req.Challenge)
 	g, err := json.Marshal(codeGrant{
 		App: req.App, Org: s.admission.org.Org().ID, Realm: s.session.Realm, Person: s.session.Person, Home: s.session.Home,
-		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Resources: req.Resources, Nonce: req.Nonce, Claims: req.Claims, Bound: bound, Issued: b.Now(), Trace: s.trace,
+		Session: s.session.ID, SID: s.mark.SID, Scope: req.Scope, Resources: req.Resources, Nonce: req.Nonce, Claims: req.Claims, JKT: req.JKT, Bound: bound, Issued: b.Now(), Trace: s.trace,
 	})
 	if err != nil {
 		return "", err

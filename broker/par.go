@@ -176,10 +176,11 @@ func pushedKey(uri string) string {
 
 // push is the pushed authorization request endpoint (RFC 9126): it checks now all that /authorize checks.
 func (b *Broker) push(w http.ResponseWriter, r *http.Request) error {
+	allowOrigin(w)
 	ctx := r.Context()
-	form, err := web.Form(r)
+	form, err := requestForm(r)
 	if err != nil {
-		return asFormError(err)
+		return err
 	}
 	if form.Has("request_uri") {
 		return &oauthError{"invalid_request", "a pushed request has no request_uri", http.StatusBadRequest} // section 2.1
@@ -280,10 +281,15 @@ func (b *Broker) asPushed(ctx context.Context, err error) error {
 	return b.asOAuth(ctx, err)
 }
 
-// asFormError says what is wrong with a body.
-func asFormError(err error) error {
+// requestForm reads a body that is an authorization request: a form whose parameters come once, but
+// resource (RFC 8707 section 2.1).
+func requestForm(r *http.Request) (url.Values, error) {
+	form, err := web.Form(r)
 	if errors.Is(err, web.ErrTooLarge) {
-		return err
+		return nil, err
 	}
-	return &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
+	if err != nil && (len(r.PostForm["resource"]) < 2 || web.Plain(without(r.PostForm, "resource")) != nil) {
+		return nil, &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
+	}
+	return form, nil
 }

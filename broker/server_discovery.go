@@ -103,14 +103,18 @@ func publicDocument(w http.ResponseWriter, cache string) {
 }
 
 // allowOrigin lets scripts of public clients read an answer that no cookie has a part in.
-func allowOrigin(w http.ResponseWriter) { w.Header().Set("Access-Control-Allow-Origin", "*") }
+func allowOrigin(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
+}
 
 // preflight answers what a browser asks before a script's request with an Authorization header.
 func (b *Broker) preflight(w http.ResponseWriter, _ *http.Request) error {
 	allowOrigin(w)
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "GET, POST")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -140,23 +144,37 @@ func writeOAuthError(w http.ResponseWriter, _ *http.Request, err error) {
 	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
 }
 
-// writeBearerError answers a program that showed a token (RFC 6750 section 3).
+// writeBearerError answers a program that showed a token (RFC 6750 section 3, RFC 9449 section 7.1).
 func writeBearerError(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := errors.AsType[*oauthError](err)
 	if !ok {
 		writeOAuthError(w, r, err)
 		return
 	}
-	challenge := `Bearer realm="userinfo"`
-	if e.code != "" {
-		challenge += `, error="` + e.code + `", error_description="` + e.description + `"`
+	status, h := e.status, w.Header()
+	if e.code == "invalid_dpop_proof" || e.code == errUseNonce.code {
+		status = http.StatusUnauthorized
 	}
-	w.Header().Set("WWW-Authenticate", challenge)
+	dpop := `DPoP algs="` + strings.Join(algNames(proofAlgs), " ") + `"`
+	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "DPoP") {
+		h.Set("WWW-Authenticate", dpop+e.challenge())
+	} else {
+		h.Set("WWW-Authenticate", `Bearer realm="userinfo"`+e.challenge())
+		h.Add("WWW-Authenticate", dpop)
+	}
 	if e.code == "" {
-		w.WriteHeader(e.status)
+		w.WriteHeader(status)
 		return
 	}
-	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+	writeJSON(w, status, map[string]string{"error": e.code, "error_description": e.description})
+}
+
+// challenge is the error as a WWW-Authenticate header says it; nothing when there was no token.
+func (e *oauthError) challenge() string {
+	if e.code == "" {
+		return ""
+	}
+	return `, error="` + e.code + `", error_description="` + e.description + `"`
 }
 
 // writeRegistrationError answers a program at the registration endpoints, where tokens are bearer tokens
@@ -167,11 +185,7 @@ func writeRegistrationError(w http.ResponseWriter, r *http.Request, err error) {
 		writeOAuthError(w, r, err)
 		return
 	}
-	challenge := `Bearer realm="registration"`
-	if e.code != "" {
-		challenge += `, error="` + e.code + `", error_description="` + e.description + `"`
-	}
-	w.Header().Set("WWW-Authenticate", challenge)
+	w.Header().Set("WWW-Authenticate", `Bearer realm="registration"`+e.challenge())
 	if e.code == "" {
 		w.WriteHeader(e.status)
 		return

@@ -50,6 +50,7 @@ func (b *Broker) tokenServer() web.Handler {
 	inner := op.RegisterServer(&server{b: b}, op.Endpoints{Token: op.NewEndpoint("token")}, op.WithServerCORSOptions(nil))
 	return func(w http.ResponseWriter, r *http.Request) error {
 		allowOrigin(w)
+		b.offerNonce(w, r)
 		if err := b.checkTokenRequest(r); err != nil {
 			return err
 		}
@@ -103,23 +104,27 @@ func (c challenged) WriteHeader(status int) {
 
 // VerifyClient authenticates the app by the method that is registered for it.
 func (s *server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
-	app, err := s.b.authenticate((&http.Request{URL: r.URL, Header: r.Header}).WithContext(ctx), r.Form)
+	shown := (&http.Request{Method: r.Method, URL: r.URL, Header: r.Header}).WithContext(ctx)
+	app, p, err := s.b.proved(shown, r.Form, "/token")
+	if err == nil && p.jkt == "" && app.binds() {
+		err = badProof("this app's tokens are bound to a key: a DPoP proof is needed")
+	}
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
 	}
-	return client{app}, nil
+	return client{app, p.jkt}, nil
 }
 
 // CodeExchange redeems a code.
 func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.AccessTokenRequest]) (*op.Response, error) {
-	app := r.Client.(client).App
+	app := r.Client.(client)
 	challenge := ""
 	if v := r.Data.CodeVerifier; v != "" {
 		sum := sha256.Sum256([]byte(v))
 		challenge = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	t, err := s.b.redeem(ctx, app, redemption{
-		code: r.Data.Code, redirect: r.Data.RedirectURI, challenge: challenge, resource: r.Form.Get("resource"),
+	t, err := s.b.redeem(ctx, app.App, redemption{
+		code: r.Data.Code, redirect: r.Data.RedirectURI, challenge: challenge, resource: r.Form.Get("resource"), jkt: app.jkt,
 	})
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
@@ -129,8 +134,9 @@ func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 
 // RefreshToken renews an app's tokens.
 func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.RefreshTokenRequest]) (*op.Response, error) {
-	t, err := s.b.refresh(ctx, r.Client.(client).App, refreshing{
-		token: r.Data.RefreshToken, scope: r.Form.Get("scope"), resource: r.Form.Get("resource"),
+	app := r.Client.(client)
+	t, err := s.b.refresh(ctx, app.App, refreshing{
+		token: r.Data.RefreshToken, scope: r.Form.Get("scope"), resource: r.Form.Get("resource"), jkt: app.jkt,
 	})
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
@@ -160,7 +166,7 @@ func (b *Broker) redeem(ctx context.Context, app App, in redemption) (tokens, er
 	if err := json.Unmarshal(raw, &g); err != nil {
 		return tokens{}, err
 	}
-	if b.Now().Sub(g.Issued) > codeLife || g.App != app.ID {
+	if b.Now().Sub(g.Issued) > codeLife || g.App != app.ID || g.JKT != "" && g.JKT != in.jkt {
 		return tokens{}, errInvalidGrant
 	}
 	aud, err := b.audience(app, in.resource, g.Resources)
@@ -289,6 +295,7 @@ func (b *Broker) asLibrary(ctx context.Context, err error) error {
 	known := map[string]*oidc.Error{
 		"invalid_client": oidc.ErrInvalidClient(), "invalid_grant": oidc.ErrInvalidGrant(), "invalid_request": oidc.ErrInvalidRequest(),
 		"invalid_scope": oidc.ErrInvalidScope(), "unauthorized_client": oidc.ErrUnauthorizedClient(), targetError: {ErrorType: oidc.InvalidTarget},
+		"invalid_dpop_proof": {ErrorType: "invalid_dpop_proof"}, "use_dpop_nonce": {ErrorType: "use_dpop_nonce"},
 	}
 	out, ok := known[e.code]
 	if !ok {
@@ -314,7 +321,10 @@ func (b *Broker) asOAuth(ctx context.Context, err error) *oauthError {
 }
 
 // client shows an app as the library wants to see one. Only what its token handler asks for matters.
-type client struct{ App }
+type client struct {
+	App
+	jkt string // the key of the request's DPoP proof; "" is none
+}
 
 func (c client) GetID() string                       { return c.ClientID }
 func (c client) RedirectURIs() []string              { return c.App.RedirectURIs }

@@ -21,11 +21,12 @@ type userinfoClaims struct {
 // userinfo tells the bearer of an access token about its person, as things are now.
 func (b *Broker) userinfo(w http.ResponseWriter, r *http.Request) error {
 	allowOrigin(w)
-	token, err := bearer(r)
+	b.offerNonce(w, r)
+	token, bound, err := shownToken(r)
 	if err != nil {
 		return err
 	}
-	t, err := b.bearerToken(r, token)
+	t, err := b.ownToken(r, token, bound)
 	if err != nil {
 		return err
 	}
@@ -38,34 +39,46 @@ func (b *Broker) userinfo(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// bearer reads the token from the header or the body, never from the query, and from one place only
-// (RFC 6750 section 2).
-func bearer(r *http.Request) (string, error) {
+// shownToken reads the access token from the header or the body, never from the query, and from one place
+// only (RFC 6750 section 2). bound says that it was shown as one that is bound to a key (RFC 9449 section 7.1).
+func shownToken(r *http.Request) (token string, bound bool, err error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	inHeader := strings.EqualFold(scheme, "Bearer")
+	bound = strings.EqualFold(scheme, "DPoP")
+	inHeader := bound || strings.EqualFold(scheme, "Bearer")
 	inBody := ""
 	if r.Method == http.MethodPost && r.ContentLength != 0 {
 		form, err := web.Form(r)
 		if err != nil {
-			return "", &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
+			return "", false, &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
 		}
 		inBody = form.Get("access_token")
 	}
 	switch {
 	case len(r.Header.Values("Authorization")) > 1, inHeader && (inBody != "" || r.URL.Query().Has("access_token")):
-		return "", &oauthError{"invalid_request", "the token comes twice", http.StatusBadRequest}
+		return "", false, &oauthError{"invalid_request", "the token comes twice", http.StatusBadRequest}
 	case inHeader:
-		return strings.TrimSpace(token), nil
+		return strings.TrimSpace(token), bound, nil
 	case inBody != "":
-		return inBody, nil
+		return inBody, false, nil
 	}
-	return "", &oauthError{"", "", http.StatusUnauthorized}
+	return "", false, &oauthError{"", "", http.StatusUnauthorized}
 }
 
-// bearerToken checks an access token of ours for our own use and asks the door again, so that whoever was
+// ownToken checks an access token of ours for our own use, with the proof of the key that it is bound to
+// if it is, and asks the door again, so that whoever was
 // suspended, removed or signed out since is no longer let through.
-func (b *Broker) bearerToken(r *http.Request, token string) (inspected, error) {
+func (b *Broker) ownToken(r *http.Request, token string, bound bool) (inspected, error) {
+	var p proof
+	if bound {
+		var err error
+		if p, err = b.readProof(r.Header, r.Method, r.URL.Path, token); err != nil {
+			return inspected{}, err
+		}
+	}
 	t, err := b.inspect(r.Context(), token)
+	if err == nil {
+		err = b.boundTo(r.Context(), t.claims, p, bound)
+	}
 	switch {
 	case errors.Is(err, errNotGood):
 		return inspected{}, errInvalidToken
