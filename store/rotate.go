@@ -398,3 +398,9 @@ func readBoth(file, from string) ([]byte, error) {
 	b, errB := os.ReadFile(from)
 	return slices.Concat(bytes.TrimSpace(a), []byte("\n"), bytes.TrimSpace(b), []byte("\n")), errors.Join(err, errB)
 }
+
+// DataKeyScopes lists whose data keys there are: "" the platform, realms, top-level organizations.
+func (s *Store) DataKeyScopes(ctx context.Context) (scopes []string, err error) {
+	_, err = s.rows(ctx, "SELECT scope_id FROM data_keys ORDER BY scope_id", func(r *row) { scopes = append(scopes, r.text()) })
+	return scopes, err
+}
