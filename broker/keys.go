@@ -473,3 +473,9 @@ func (k *Keyring) published() ([]byte, string) {
 	}
 	return set.jwks, set.etag
 }
+
+// Signs says which key signs with an algorithm now, if one does.
+func (k *Keyring) Signs(alg string) (kid string, ok bool) {
+	s, ok := k.signer(alg)
+	return s.kid, ok
+}

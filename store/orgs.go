@@ -219,3 +219,11 @@ func (s *Store) UpdateOrg(ctx context.Context, org directory.OrgID, change func(
 		return t.touch(ofOrg, string(org))
 	})
 }
+
+// OrgOfHandle finds whom a handle of a realm was given to, also when it was renamed or archived since:
+// handles are never given to anybody else (S40).
+func (s *Store) OrgOfHandle(ctx context.Context, realm directory.RealmID, handle string) (id directory.OrgID, err error) {
+	err = s.one(ctx, directory.ErrOrgNotFound, "SELECT org_id FROM org_handles WHERE realm_id = $1 AND handle = $2",
+		func(r *row) { id = directory.OrgID(r.text()) }, realm, handle)
+	return id, err
+}

@@ -63,11 +63,11 @@ func (s *Store) SwitchSealingKey(ctx context.Context, to string) (changed bool, 
 		return false, err
 	}
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		now, err := s.SealingKeyID(ctx)
-		if changed = err == nil && now != to; !changed {
+		if err := t.queueForDataKeys(); err != nil {
 			return err
 		}
-		if err := t.touch(ofDataKey, ""); err != nil {
+		now, err := s.SealingKeyID(ctx)
+		if changed = err == nil && now != to; !changed {
 			return err
 		}
 		if err := t.setMark(checkMark, check); err != nil {
@@ -157,7 +157,7 @@ func (k wrappedKey) about() ([]byte, error) {
 // joins the transaction of ctx and reports whether the scope had one. ResealValues does the rest.
 func (s *Store) RotateDataKey(ctx context.Context, scope string) (had bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := t.touch(ofDataKey, scope); err != nil {
+		if err := t.queueForDataKeys(); err != nil {
 			return err
 		}
 		id, err := s.dataKeyID(ctx, scope)
@@ -305,7 +305,8 @@ func (s *Store) tidyKeys(ctx context.Context) error {
 // transaction of ctx. Nothing is sealed for it again.
 func (s *Store) DestroyDataKey(ctx context.Context, org directory.OrgID) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := t.touch(ofDestroyed, string(org)); err != nil { // a kind that drops all that is in memory
+		// Every node drops the keys that it has in memory, and with the second kind what they opened.
+		if err := errors.Join(t.queueForDataKeys(), t.touch(ofDataKey, string(org)), t.touch(ofDestroyed, string(org))); err != nil {
 			return err
 		}
 		id, err := s.dataKeyID(ctx, string(org))

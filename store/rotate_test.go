@@ -36,11 +36,19 @@ func reads(t *testing.T, s *Store, cons ...upstream.Connection) error {
 	return errors.Join(errs, err, more)
 }
 
-func keyOfStore(o Options) string { return filepath.Join(filepath.Dir(o.Path), "vestibule.key") }
+func keyOfStore(o Options) string {
+	if o.KeyFile != "" {
+		return o.KeyFile
+	}
+	return filepath.Join(filepath.Dir(o.Path), "vestibule.key")
+}
 
 // S24: the sealing key is changed while a service runs, and afterwards the old one opens nothing.
 func TestS24TheSealingKeyIsChangedWhileEverythingRuns(t *testing.T) {
-	o := options(t, storetest.NewClock())
+	eachEngine(t, storyTheSealingKeyIsChangedWhileEverythingRuns)
+}
+
+func storyTheSealingKeyIsChangedWhileEverythingRuns(t *testing.T, o Options, _ *storetest.Clock) {
 	serve := openTest(t, o)
 	one, two := sealedWorld(t, serve)
 	must(t, reads(t, serve, one, two))
@@ -99,8 +107,16 @@ func TestS24TheSealingKeyIsChangedWhileEverythingRuns(t *testing.T) {
 // S24: killed between any two steps, everything opens with the file that holds both keys, and the same
 // command goes on.
 func TestS24AChangeOfTheSealingKeyGoesOnWhereItWasKilled(t *testing.T) {
+	eachEngine(t, storyAChangeOfTheSealingKeyGoesOnWhereItWasKilled)
+}
+
+func storyAChangeOfTheSealingKeyGoesOnWhereItWasKilled(t *testing.T, o Options, clock *storetest.Clock) {
+	fresh := options
+	if o.DSN != "" {
+		fresh = onPostgres
+	}
 	for _, steps := range []int{0, 1, 2} {
-		o := options(t, storetest.NewClock())
+		o := fresh(t, clock)
 		s, err := Open(t.Context(), o)
 		must(t, err)
 		one, two := sealedWorld(t, s)
@@ -145,8 +161,11 @@ func TestS24AChangeOfTheSealingKeyGoesOnWhereItWasKilled(t *testing.T) {
 
 // S24: a data key is changed while values are read and written; then nothing is under the old one.
 func TestS24ADataKeyIsChangedWhileItsValuesAreUsed(t *testing.T) {
-	clock := storetest.NewClock()
-	s := openTest(t, options(t, clock))
+	eachEngine(t, storyADataKeyIsChangedWhileItsValuesAreUsed)
+}
+
+func storyADataKeyIsChangedWhileItsValuesAreUsed(t *testing.T, o Options, clock *storetest.Clock) {
+	s := openTest(t, o)
 	one, two := sealedWorld(t, s)
 	_, err := s.Secret(t.Context(), "cookies")
 	must(t, err)
@@ -210,7 +229,10 @@ func TestS24ADataKeyIsChangedWhileItsValuesAreUsed(t *testing.T) {
 // S24: with an organization's data key destroyed its secrets are gone, on nodes that had them in memory
 // too; nobody else notices, and no new key is made.
 func TestS24ADestroyedDataKeyOpensNothingAndHurtsNobodyElse(t *testing.T) {
-	o := options(t, storetest.NewClock())
+	eachEngine(t, storyADestroyedDataKeyOpensNothingAndHurtsNobodyElse)
+}
+
+func storyADestroyedDataKeyOpensNothingAndHurtsNobodyElse(t *testing.T, o Options, _ *storetest.Clock) {
 	serve := openTest(t, o)
 	one, two := sealedWorld(t, serve)
 	must(t, reads(t, serve, one, two))

@@ -44,7 +44,7 @@ type sealer struct {
 	secrets map[string][]byte
 }
 
-// drop forgets what a data key opened when keys were changed or destroyed; which is rare, so it is all of it.
+// drop forgets what data keys opened when one was destroyed; which is rare, so it is all of it.
 func (s *sealer) drop(string) { s.clear() }
 
 func (s *sealer) clear() {
@@ -138,10 +138,9 @@ func (s *Store) dataKeyID(ctx context.Context, scope string) (id string, err err
 	return id, err
 }
 
-// makeDataKey makes the first data key of a scope. The change log's row comes first: whoever makes keys,
-// or changes what wraps them, waits there for everybody else who does (rotate.go), also on other nodes.
+// makeDataKey makes the first data key of a scope.
 func (s *Store) makeDataKey(ctx context.Context, t *tx, scope string) (string, error) {
-	if err := t.touch(ofDataKey, scope); err != nil {
+	if err := t.queueForDataKeys(); err != nil {
 		return "", err
 	}
 	if id, err := s.dataKeyID(ctx, scope); err != nil || id != "" {
@@ -219,4 +218,11 @@ func (s *Store) dataKey(ctx context.Context, id [keyIDSize]byte) (cipher.AEAD, e
 
 func newSealer() *sealer {
 	return &sealer{data: map[[keyIDSize]byte]cipher.AEAD{}, secrets: map[string][]byte{}}
+}
+
+// queueForDataKeys comes first in every transaction that makes data keys, or changes what wraps them:
+// whoever does so on another node waits here, and then reads what the one before it wrote.
+func (t *tx) queueForDataKeys() error {
+	_, err := t.exec("UPDATE counters SET n = n + 1 WHERE name = 'data_keys'")
+	return err
 }

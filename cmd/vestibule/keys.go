@@ -364,7 +364,7 @@ func rotateData(ctx context.Context, read func() (*settings, error), org string,
 	return err
 }
 
-// orgNamed finds an organization by REALM/HANDLE.
+// orgNamed finds an organization by REALM/HANDLE, archived ones too.
 func orgNamed(ctx context.Context, db *store.Store, name string) (directory.Org, error) {
 	realm, handle, ok := strings.Cut(name, "/")
 	if !ok {
@@ -374,7 +374,7 @@ func orgNamed(ctx context.Context, db *store.Store, name string) (directory.Org,
 	if err != nil {
 		return directory.Org{}, err
 	}
-	id, err := db.OrgByHandle(ctx, r.ID, handle)
+	id, err := db.OrgOfHandle(ctx, r.ID, handle)
 	if err != nil {
 		return directory.Org{}, err
 	}

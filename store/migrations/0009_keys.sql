@@ -30,3 +30,6 @@ CREATE TABLE audit_anchors (
   signature {bytes} NOT NULL,
   PRIMARY KEY (org_id, seq)
 ) {wr};
+
+-- Whoever makes data keys, or changes what wraps them, changes this first, and so waits for the others.
+INSERT INTO counters (name, n) VALUES ('data_keys', 0);
