@@ -53,8 +53,8 @@ func kidOf(t *testing.T, token string) string {
 	return jws.Signatures[0].Header.KeyID
 }
 
-// eventually waits for what another process's change brings about.
-func eventually(t *testing.T, what string, happened func() bool) {
+// comesTrue waits for what another process's change brings about.
+func comesTrue(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	for range 400 {
 		if happened() {
@@ -77,7 +77,7 @@ func TestS25KeysAreRotatedAndRevokedBesideARunningService(t *testing.T) {
 	if next == nil {
 		t.Fatal(said)
 	}
-	eventually(t, "the new key is published", func() bool { _, ok := w.publishedKeys()[next[1]]; return ok })
+	comesTrue(t, "the new key is published", func() bool { _, ok := w.publishedKeys()[next[1]]; return ok })
 	_, second := w.signedIn(acme.org)
 	if kid := kidOf(t, second.Access); kid != old {
 		t.Error("the new key signs before apps can have read it")
@@ -91,11 +91,11 @@ func TestS25KeysAreRotatedAndRevokedBesideARunningService(t *testing.T) {
 	if !strings.Contains(said, "Payments (payments): 2 grants ended") {
 		t.Errorf("keys revoke says\n%s", said)
 	}
-	eventually(t, "the revoked key is out", func() bool { _, ok := w.publishedKeys()[old]; return !ok })
+	comesTrue(t, "the revoked key is out", func() bool { _, ok := w.publishedKeys()[old]; return !ok })
 	if status, _ := w.userinfo(tok.Access); status != 401 {
 		t.Errorf("its token is believed: %d", status)
 	}
-	eventually(t, "its successor signs", func() bool { _, ok := w.h.broker.Keys.Signs("ES256"); return ok })
+	comesTrue(t, "its successor signs", func() bool { _, ok := w.h.broker.Keys.Signs("ES256"); return ok })
 	_, third := w.signedIn(acme.org)
 	if kid := kidOf(t, third.Access); kid != next[1] {
 		t.Errorf("signed by %s", kid)
@@ -166,7 +166,7 @@ func TestS24SecretsOfAnArchivedOrganizationAreDestroyed(t *testing.T) {
 		t.Errorf("%d %s", status, said)
 	}
 	w.commanded("keys destroy --org main/acme --confirm acme")
-	eventually(t, "the running service forgets the secret", func() bool {
+	comesTrue(t, "the running service forgets the secret", func() bool {
 		_, err := w.h.store.ConnectionByID(t.Context(), acme.con.ID)
 		return err != nil
 	})
