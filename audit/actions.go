@@ -42,6 +42,8 @@ var (
 	CodeReplayed        = says("code.replayed", "A code for {target} was used twice; what it gave was taken back.")
 	TokenIssued         = says("token.issued", "{target} received tokens for {actor}.")
 	TokenReplayed       = says("token.replayed", "A token of {target} was used twice; its family was ended.")
+	ConsentGranted      = says("consent.granted", "{actor} let {target} use: {scope} {claims}.")
+	ConsentRevoked      = says("consent.revoked", "{actor} took back what {person} let {target} do.")
 	KeyCreated          = says("key.created", "{actor} made the signing key {target}.")
 	KeyRevoked          = says("key.revoked", "{actor} revoked the signing key {target}.")
 	GrantsEnded         = says("key.grants_ended", "{actor} ended {count} grants of {apps} apps that the revoked key {target} may have signed for since {since}.")

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -45,6 +46,7 @@ type Admission struct {
 	policy   policy.Effective
 	acr      string
 	amr      []string
+	consent  time.Time // since when the person consented; zero when nobody had to ask
 	authTime time.Time
 	// What it rests on: a write is made only while both still stand (S15).
 	revision int64
@@ -64,6 +66,9 @@ type admitRequest struct {
 	// Grant is when the grant was opened that a token was shown of; zero at a login or a code. Using a
 	// token is no activity of the person, and idle time is judged where the grant was opened (S47).
 	Grant time.Time
+	// Opened is when the grant was opened where Grant does not say it. What a third-party app shows is good
+	// under the consent of that time alone.
+	Opened time.Time
 	// Offline says that Session is what a grant with offline access kept.
 	Offline bool
 }
@@ -89,6 +94,10 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	if app.MinACR != "" && !atLeast(acrOne, app.MinACR) {
 		return Admission{}, ErrUnmet
 	}
+	since, err := b.consented(ctx, app, in)
+	if err != nil {
+		return Admission{}, err
+	}
 	session := in.Session
 	if session != nil && !in.Grant.IsZero() {
 		session = asOf(session, in.Grant)
@@ -109,14 +118,17 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	}
 	return Admission{
 		app: app, org: s.Org.Chain, person: s.Person.Person, subject: b.subject(app, s.Person.Person.ID), proofs: d.Counting, policy: eff,
-		acr: acrOne, amr: amrOf(d.Counting), authTime: d.Counting[0].At, revision: revision, at: s.Now,
+		acr: acrOne, amr: amrOf(d.Counting), authTime: d.Counting[0].At, revision: revision, at: s.Now, consent: since,
 	}, nil
 }
 
 // admitGrant asks the door for whom a grant is of, and an app: the grant's own, or one that exchanges a
 // token of it. A session that ended admits nobody; an offline grant has no need of one.
 func (b *Broker) admitGrant(ctx context.Context, g TokenGrant, app directory.AppID) (Admission, error) {
-	in := admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: app, Offline: g.Offline}
+	in := admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: app, Offline: g.Offline, Opened: g.CreatedAt}
+	if app != g.App {
+		in.Opened = b.Now() // it needs a consent of its own, and one of today
+	}
 	if g.Offline {
 		in.Session = g.kept()
 		return b.Admit(ctx, in)
@@ -190,6 +202,14 @@ func (b *Broker) stands(ctx context.Context, a Admission) error {
 	}
 	if p.Version != a.person.Version {
 		return ErrMoved.Because("person")
+	}
+	if a.consent.IsZero() {
+		return nil
+	}
+	if c, err := b.Consents.Consent(ctx, a.org.Org().ID, a.person.ID, a.app.ID); errors.Is(err, ErrConsentNotFound) || err == nil && !c.Since.Equal(a.consent) {
+		return ErrMoved.Because("consent")
+	} else if err != nil {
+		return err
 	}
 	return nil
 }

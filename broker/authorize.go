@@ -143,32 +143,39 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request, values url.Values
 	if err != nil {
 		return b.refuse(w, r, q, err)
 	}
-	app, redirect := q.app, q.redirect
-	req, err := b.parse(ctx, app, redirect, q.values)
+	return b.login(w, r, q, "")
+}
+
+// login starts the login of a request; chosen is the session that the person chose for it, or another.
+func (b *Broker) login(w http.ResponseWriter, r *http.Request, q requested, chosen directory.SessionID) error {
+	ctx, app := r.Context(), q.app
+	req, err := b.parse(ctx, app, q.redirect, q.values)
 	if err != nil {
 		return b.answerError(w, r, q.back(), err)
 	}
 	if err := b.Limits.AuthorizePerApp.Check(ctx, b.Counter, string(app.ID)); err != nil {
 		return err
 	}
+	list, err := b.accounts(ctx, r, app, &req)
+	if err != nil {
+		return err
+	}
+	if req.pick && chosen == "" && len(list) > 0 {
+		return b.askAccount(w, r, q)
+	}
+	session := req.goingOn(list, chosen)
 	payload, err := json.Marshal(req)
 	if err != nil {
 		return err
 	}
-	start := flows.Request{
-		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint,
-		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Locales: req.Locales, Network: b.network(r),
-	}
-	if !req.pick {
-		if start.Session, err = b.held(ctx, r, app, &req); err != nil {
-			return err
-		}
-	}
-	d, err := b.Flows.Start(w, r, start)
+	d, err := b.Flows.Start(w, r, flows.Request{
+		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint, Session: session,
+		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Pick: req.pick, Locales: req.Locales, Network: b.network(r),
+	})
 	if !req.Silent || err == nil && d.Done {
 		return err
 	}
-	return b.answerError(w, r, req.returnTo, silentError(d, err, req.meets(start.Session, b.Now()), req.org != ""))
+	return b.answerError(w, r, req.returnTo, silentError(d, err, req.meets(session, b.Now()), req.org != ""))
 }
 
 // meets says whether the session is of whom the app means, and somebody there proved themselves as

@@ -32,16 +32,17 @@ var (
 	ErrGrantNotFound   = fault.New(fault.NotFound, "broker.grant_not_found", "There is no such grant.")
 	ErrCodeUsed        = fault.New(fault.Conflict, "broker.code_used", "This code was redeemed already.")
 
-	ErrUnknownClient = fault.New(fault.Invalid, "broker.unknown_client", "The app that sent you here is not known to this service.")
-	ErrRedirectURI   = fault.New(fault.Invalid, "broker.redirect_uri", "The app wants you sent back to an address that is not registered for it.")
-	ErrPushed        = fault.New(fault.Expired, "broker.request_uri", "The app's sign-in request has expired or was used already.")
-	ErrRequest       = fault.New(fault.Invalid, "broker.request", "The app's sign-in request could not be read.")
-	ErrPostLogout    = fault.New(fault.Invalid, "broker.post_logout_redirect_uri", "The app wants you sent on to an address that is not registered for it.")
-	ErrHint          = fault.New(fault.Invalid, "broker.id_token_hint", "The app's sign-out request carries a token that is not ours.")
-	ErrApp           = fault.New(fault.Denied, "broker.app_suspended", "This app is switched off.")
-	ErrNotAdmitted   = fault.New(fault.Denied, "broker.not_admitted", "You can't use this app right now.")
-	ErrUnmet         = fault.New(fault.Denied, "broker.unmet_authentication_requirements", "This app asks for a stronger sign-in than there is here.")
-	ErrMoved         = fault.New(fault.Unavailable, "broker.moved", "Something about your access changed while you signed in. Start again.")
+	ErrUnknownClient   = fault.New(fault.Invalid, "broker.unknown_client", "The app that sent you here is not known to this service.")
+	ErrRedirectURI     = fault.New(fault.Invalid, "broker.redirect_uri", "The app wants you sent back to an address that is not registered for it.")
+	ErrPushed          = fault.New(fault.Expired, "broker.request_uri", "The app's sign-in request has expired or was used already.")
+	ErrRequest         = fault.New(fault.Invalid, "broker.request", "The app's sign-in request could not be read.")
+	ErrPostLogout      = fault.New(fault.Invalid, "broker.post_logout_redirect_uri", "The app wants you sent on to an address that is not registered for it.")
+	ErrHint            = fault.New(fault.Invalid, "broker.id_token_hint", "The app's sign-out request carries a token that is not ours.")
+	ErrApp             = fault.New(fault.Denied, "broker.app_suspended", "This app is switched off.")
+	ErrNotAdmitted     = fault.New(fault.Denied, "broker.not_admitted", "You can't use this app right now.")
+	ErrUnmet           = fault.New(fault.Denied, "broker.unmet_authentication_requirements", "This app asks for a stronger sign-in than there is here.")
+	ErrConsentNotFound = fault.New(fault.NotFound, "broker.consent_not_found", "There is no such consent.")
+	ErrMoved           = fault.New(fault.Unavailable, "broker.moved", "Something about your access changed while you signed in. Start again.")
 )
 
 // Revisions counts the changes of everything that admission depends on but a person's own data.
@@ -57,6 +58,7 @@ type Broker struct {
 	Tokens    Tokens
 	Families  Families
 	Access    AccessTokens
+	Consents  Consents
 	Keys      *Keyring
 	Subjects  Subjects
 	Directory *directory.Service
@@ -123,6 +125,10 @@ func DefaultLimits() Limits {
 func (b *Broker) Routes(m *web.Mux) {
 	m.Page("GET /authorize", b.authorize)
 	m.Foreign("POST /authorize", b.keepAuthorize)
+	m.Page("GET /select/{select}", b.showAccounts)
+	m.Page("POST /select/{select}", b.chooseAccount)
+	m.Page("GET /consent/{consent}", b.showConsent)
+	m.Page("POST /consent/{consent}", b.answerConsent)
 	m.Page("GET /logout", b.logout)
 	m.Foreign("POST /logout", b.keepLogout)
 	m.Page("POST /logout/confirm", b.logoutConfirmed)

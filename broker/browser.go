@@ -145,26 +145,6 @@ func (b *Broker) running(ctx context.Context, s Session) (directory.Person, bool
 	return p, young && chain.Status() == directory.Active, nil
 }
 
-// held is the session that a request should go on with: that of the person whom the app means, or the one
-// that its login_hint finds, else the current.
-func (b *Broker) held(ctx context.Context, r *http.Request, app App, req *authRequest) (*flows.Held, error) {
-	list, err := b.browserSessions(ctx, r)
-	if req.Meant != nil {
-		list = slices.DeleteFunc(list, func(s brought) bool { return !req.means(b.subject(app, s.Person)) })
-	}
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	if req.hint != "" {
-		for _, s := range list {
-			if flows.NormalAddress(s.person.Email) == flows.NormalAddress(req.hint) {
-				return s.held(), nil
-			}
-		}
-	}
-	return list[0].held(), nil
-}
-
 func (s brought) held() *flows.Held {
 	h := s.Session.held()
 	h.Email = s.person.Email

@@ -62,11 +62,17 @@ func (b *Broker) Finish(w http.ResponseWriter, r *http.Request, res flows.Result
 			break
 		}
 	}
+	if e, told := errors.AsType[*authError](err); told {
+		return b.answerError(w, r, req.returnTo, e)
+	}
 	if err != nil {
 		return err
 	}
 	if err := b.carry(w, r, s); err != nil {
 		return err
+	}
+	if s.asks {
+		return b.askConsent(w, r, req, s)
 	}
 	code, err := b.issueCode(r.Context(), req, s)
 	if err != nil {
@@ -105,6 +111,7 @@ type signIn struct {
 	secret    string // the session's new secret; "" when it keeps its own
 	before    []brought
 	trace     string
+	asks      bool // the person is asked for consent before the app learns anything
 }
 
 func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (signIn, error) {
@@ -132,6 +139,12 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 	}
 	if mine < 0 && len(res.Fresh) == 0 {
 		return s, ErrNotAdmitted.Because("the session ended meanwhile")
+	}
+	if s.asks, err = b.wantsConsent(ctx, s.admission, req); err != nil {
+		return s, err
+	}
+	if s.asks && req.Silent {
+		return s, errConsentRequired
 	}
 	begun := s.session
 	err = b.Tx.InTx(ctx, func(ctx context.Context) error {
@@ -167,8 +180,10 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	if err != nil {
 		return err
 	}
-	if s.mark, err = b.Sessions.MarkApp(ctx, s.session.Home, s.session.ID, AppMark{App: req.App, Org: org, SID: directory.NewSecret()[:22], First: now}); err != nil {
-		return err
+	if !s.asks {
+		if s.mark, err = b.Sessions.MarkApp(ctx, s.session.Home, s.session.ID, newMark(req.App, org, now)); err != nil {
+			return err
+		}
 	}
 	for _, p := range res.Fresh {
 		if err := b.Directory.TouchIdentity(ctx, p.Org, p.Key, now); err != nil {
@@ -184,6 +199,12 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	return b.record(ctx, org, a.person.ID, audit.LoginSucceeded, audit.Ref{Kind: "app", ID: string(req.App)}, map[string]string{
 		"session": string(s.session.ID), "trace": res.Trace.Code, "connection": string(res.Fresh[len(res.Fresh)-1].Connection),
 	})
+}
+
+// newMark notes that a session signs in to an app. An app that waits for consent is not noted yet: it
+// knows nothing of the session, so nobody tells it of its end either.
+func newMark(app directory.AppID, org directory.OrgID, now time.Time) AppMark {
+	return AppMark{App: app, Org: org, SID: directory.NewSecret()[:22], First: now}
 }
 
 // open begins a session.

@@ -246,9 +246,14 @@ func (b *Broker) goAfter(w http.ResponseWriter, req logoutRequest) error {
 }
 
 func (b *Broker) page(w http.ResponseWriter, r *http.Request, org directory.OrgID, app string, p templates.Page) error {
+	return b.pageIn(w, r, org, app, r.URL.Query().Get("ui_locales"), p)
+}
+
+// pageIn draws a page in an organization's look, in a language that was wished for.
+func (b *Broker) pageIn(w http.ResponseWriter, r *http.Request, org directory.OrgID, app, locales string, p templates.Page) error {
 	dress, err := b.Looks.Of(r.Context(), org)
 	if err != nil {
 		return err
 	}
-	return flows.WritePage(w, b.Pages, http.StatusOK, dress.Look(r, app, r.URL.Query().Get("ui_locales")), p)
+	return flows.WritePage(w, b.Pages, http.StatusOK, dress.Look(r, app, locales), p)
 }

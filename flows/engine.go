@@ -352,7 +352,7 @@ func (e *Engine) failure(l *Login, err error, c upstream.Connection, report upst
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	f := &Failure{Err: err, Trace: l.Trace.Code, Org: l.Org, App: l.Request.App, Connection: c.Name, Report: report, At: e.Now()}
+	f := &Failure{Err: err, Trace: l.Trace.Code, Org: l.Org, App: l.Request.App, Connection: c.Name, Report: report, Locales: l.Request.Locales, At: e.Now()}
 	if errors.Is(err, ErrOrgUnavailable) {
 		f.Org = "" // one page for unknown, suspended and not entitled, in the platform's look (S31)
 	}

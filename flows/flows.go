@@ -130,6 +130,7 @@ type Failure struct {
 	Report     upstream.Report
 	Again      string // where starting again may help; ""
 	Used       bool   // the login was finished already
+	Locales    string // the app's ui_locales, best first
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }

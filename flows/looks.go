@@ -74,6 +74,9 @@ func (d Dress) Look(r *http.Request, app, wish string) templates.Look {
 	return d.outfit.Look(d.name, app, templates.Language(wish, d.locale, r.Header.Get("Accept-Language")))
 }
 
+// Name is the organization's; "" is the platform's.
+func (d Dress) Name() string { return d.name }
+
 // Logos are the addresses of the organization's logo for light and dark pages.
 func (d Dress) Logos() (light, dark string) {
 	look := d.outfit.Look(d.name, "", "")

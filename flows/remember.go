@@ -36,7 +36,7 @@ func (e *Engine) remembered(r *http.Request) []Remembered {
 
 // remember puts the organization of a finished login first.
 func (e *Engine) remember(w http.ResponseWriter, r *http.Request, t *Turn) {
-	now := Remembered{Org: t.Login.Org, Hint: mask(t.State.Person.Person.Email)}
+	now := Remembered{Org: t.Login.Org, Hint: Mask(t.State.Person.Person.Email)}
 	before := e.remembered(r)
 	if t.Login.Keep {
 		now.App = t.Login.Request.App.ID
@@ -60,8 +60,8 @@ func (e *Engine) remember(w http.ResponseWriter, r *http.Request, t *Turn) {
 	}
 }
 
-// mask shows enough of an address to recognise one's own.
-func mask(address string) string {
+// Mask shows enough of an address to recognise one's own.
+func Mask(address string) string {
 	local, domain, ok := strings.Cut(address, "@")
 	if !ok || local == "" {
 		return ""

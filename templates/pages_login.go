@@ -77,6 +77,26 @@ type LeavingPage struct {
 	Who, ChangeURL string
 }
 
+// AccountsPage lets somebody choose one of the accounts that are signed in here ("session"), or another.
+type AccountsPage struct {
+	Action string
+	App    string
+	Items  []ChooseItem // an address, masked, and its organization
+}
+
+// ConsentPage asks what an app may learn and do: "decision" is "allow" or "deny".
+type ConsentPage struct {
+	Action        string
+	App, Org, Who string
+	Items         []ConsentItem
+	Host          string // where the browser goes next
+	Policy, Terms string // https addresses of the app's, or ""
+}
+
+// ConsentItem is one thing that an app asks for. Kind picks the picture: person, mail, clock, building, or
+// anything else. Detail may be "".
+type ConsentItem struct{ Kind, Title, Detail string }
+
 // PostAnswerPage takes the answer to an app's request to the app: a form that a script posts at once and a
 // button posts without script (OAuth 2.0 Form Post Response Mode).
 type PostAnswerPage struct {
@@ -162,6 +182,8 @@ func (NoCompanyPage) Template() string        { return "login/no_company" }
 func (ChoosePage) Template() string           { return "login/choose" }
 func (ChooseConnectionPage) Template() string { return "login/choose_connection" }
 func (LeavingPage) Template() string          { return "login/leaving" }
+func (AccountsPage) Template() string         { return "login/accounts" }
+func (ConsentPage) Template() string          { return "login/consent" }
 func (PostAnswerPage) Template() string       { return "login/post_answer" }
 func (NotMemberPage) Template() string        { return "login/not_member" }
 func (OverPage) Template() string             { return "login/over" }

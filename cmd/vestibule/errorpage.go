@@ -58,7 +58,7 @@ func (e *errorPages) look(r *http.Request, f *flows.Failure) (templates.Look, st
 			contact = contactOf(chain)
 		}
 	}
-	return dress.Look(r, f.App.Name, ""), contact
+	return dress.Look(r, f.App.Name, f.Locales), contact
 }
 
 // contactOf is the nearest contact in the chain.

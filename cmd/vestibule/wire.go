@@ -150,7 +150,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.broker = &broker.Broker{
-		Apps: db, Sessions: db, Tokens: db, Families: db, Access: db, Keys: keys, Subjects: subjects, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
+		Apps: db, Sessions: db, Tokens: db, Families: db, Access: db, Keys: keys, Subjects: subjects, Consents: db, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
 		Endings: db, Viewer: db, Orders: db, Outbox: db,
 		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Registrations: db, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,

@@ -18,6 +18,3 @@ CREATE TABLE consents (
   updated_at {int} NOT NULL,
   PRIMARY KEY (org_id, person_id, app_id)
 ) {wr};
-
--- What an app was given for one person in one organization: taking consent back ends it.
-CREATE INDEX token_grants_person ON token_grants (org_id, person_id, app_id);

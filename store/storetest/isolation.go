@@ -90,6 +90,7 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.AccessByHash(w.ctx, v.Opaque.Hash))
 	add(w.CalledBack(w.ctx, v.Org.ID, "jti-"+v.Org.Handle))
 	add(w.Theme(w.ctx, v.Org.ID))
+	add(w.ConsentsOf(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.Deliveries(w.ctx, string(v.Org.ID), delivery.Query{Most: 100}))
 	return seen
 }
@@ -279,6 +280,23 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 			return leak(err, contains(list, o.Org.ID), list)
 		},
 		"Revoke": func() string { return "" }, // an order speaks of the organization it names
+		"Consent": func() string {
+			_, err := w.Consent(ctx, stranger, o.Person.ID, o.App.ID)
+			return refused(err, broker.ErrConsentNotFound)
+		},
+		"ConsentsOf": func() string {
+			list, err := w.ConsentsOf(ctx, stranger, o.Person.ID)
+			return leak(err, len(list) > 0, list)
+		},
+		"PutConsent": func() string {
+			return refused(w.PutConsent(ctx, stranger, broker.Consent{Org: o.Org.ID, Person: o.Person.ID, App: o.App.ID, Scope: []string{"everything"}, Since: now}), directory.ErrPersonNotFound)
+		},
+		"RemoveConsent": func() string {
+			return refused(w.RemoveConsent(ctx, stranger, o.Person.ID, o.App.ID), broker.ErrConsentNotFound)
+		},
+		"RevokeConsented": func() string {
+			return leak(w.RevokeConsented(ctx, stranger, o.Person.ID, o.App.ID, now, "x"), false, nil)
+		},
 		"Deliveries": func() string {
 			list, err := w.Deliveries(ctx, string(stranger), delivery.Query{Most: 100})
 			return leak(err, contains(list, o.Org.ID), list)

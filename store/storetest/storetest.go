@@ -48,6 +48,7 @@ type Store interface {
 	broker.GrantEnder
 	broker.Secrets
 	broker.RegistrationTokens
+	broker.Consents
 	flows.Themes
 	audit.Recorder
 	audit.Traces
@@ -98,6 +99,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"end tokens":    endTokensSince,
 		"secrets":       secrets,
 		"registration":  registration,
+		"consents":      consents,
 		"documents":     documents,
 		"spent":         spent,
 		"traces":        traces,
@@ -130,6 +132,7 @@ type Tenant struct {
 	Session    broker.Session
 	Grant      broker.TokenGrant
 	Opaque     broker.OpaqueToken
+	Consent    broker.Consent
 }
 
 // World is two realms: alpha holds a parent with the tenants acme and mex below it, bravo holds emea.
@@ -196,6 +199,8 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	ok(t, w.CreateToken(w.ctx, v.Org.ID, v.Grant))
 	v.Opaque = broker.OpaqueToken{Hash: hash("access" + handle), App: v.App.ID, Grant: v.Grant.ID, Expires: now.Add(time.Minute), Claims: json.RawMessage(`{"sub":"` + handle + `"}`)}
 	ok(t, w.PutAccess(w.ctx, v.Org.ID, v.Opaque))
+	v.Consent = broker.Consent{Org: v.Org.ID, Person: v.Person.ID, App: v.App.ID, Scope: []string{"openid"}, Claims: []string{"name"}, Since: now, UpdatedAt: now}
+	ok(t, w.PutConsent(w.ctx, v.Org.ID, v.Consent))
 	return v
 }
 

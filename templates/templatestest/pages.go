@@ -61,6 +61,26 @@ func choosePages() []templates.Page {
 		URL: home + "callback", Host: "treasury.example",
 		Fields: []templates.FormField{{Name: "code", Value: "c0de"}, {Name: "iss", Value: "https://login.example"}, {Name: "state", Value: `"><script>`}},
 	}
+	accounts := templates.AccountsPage{
+		Action: "/select/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs", App: app,
+		Items: []templates.ChooseItem{
+			{Value: "ses_1", Name: "p…@acmebank.example", Hint: "Acme Bank", Logo: "/theme/acme-bank.svg"},
+			{Value: "ses_2", Name: "sebastian.hernandez-castellanos-de-la-vega@nordfriesland.example", Hint: "Kaufmännische Genossenschaft Nordfriesland und Umgebung"},
+		},
+	}
+	consent := templates.ConsentPage{
+		Action: "/consent/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs", App: "Ledger Sync", Org: "Acme Bank", Who: "priya.raman@acmebank.example",
+		Host: "ledger-sync.example", Policy: "https://ledger-sync.example/privacy", Terms: "https://ledger-sync.example/terms",
+		Items: []templates.ConsentItem{
+			{Kind: "building", Title: "Know that it’s you, at Acme Bank", Detail: "To recognize you when you come again"},
+			{Kind: "mail", Title: "See your e-mail address", Detail: "It can write to you"},
+			{Kind: "clock", Title: "Stay connected when you’re away", Detail: "Until access is taken back"},
+		},
+	}
+	short := templates.ConsentPage{
+		Action: consent.Action, App: "Ledger Sync", Org: "Acme Bank", Who: "Priya Raman",
+		Items: []templates.ConsentItem{{Kind: "plug", Title: "Use “payments.transfers.read-and-write-everything-there-is-in-this-world”"}},
+	}
 	link := post
 	link.Fields, link.URL = nil, "https://acmebank.okta.example/authorize?client_id=a&state=b"
 	return []templates.Page{
@@ -69,7 +89,7 @@ func choosePages() []templates.Page {
 			Action: action, Step: "authenticate", App: app, Org: "MightyBank Americas", Who: "b.jensen@mightybank.example", ChangeURL: "/login/again",
 			Items: []templates.ChooseItem{{Value: "con_1", Name: "Okta", Hint: "For employees", LastUsed: true}, {Value: "con_2", Name: "Partner directory", Hint: "For contractors"}},
 		},
-		post, link, answer,
+		post, link, answer, accounts, consent, short,
 	}
 }
 
