@@ -335,7 +335,6 @@ func TestPromptLoginAndMaxAgeAskThePersonAgain(t *testing.T) {
 	}{
 		{"nothing asked", nil, false},
 		{"max_age of an hour", set("max_age", "3600"), false},
-		{"prompt=consent", set("prompt", "consent"), false},
 		{"prompt=login", set("prompt", "login"), true},
 		{"max_age=0", set("max_age", "0"), true},
 		{"max_age=10 after a minute", set("max_age", "10"), true},
