@@ -161,6 +161,55 @@ func (g TokenGrant) kept() *flows.Held {
 	}
 }
 
+// appAdmission is admitApp's word that an app may act for itself in an organization now. Like an Admission,
+// nobody else makes one.
+type appAdmission struct {
+	app      App
+	org      directory.Chain
+	policy   policy.Effective
+	revision int64
+}
+
+// admitApp is the door for an app that acts for itself: there is no person whom it could check. App, realm,
+// the organization and all above it are active, and the app is entitled there.
+func (b *Broker) admitApp(ctx context.Context, id directory.AppID, org directory.OrgID) (appAdmission, error) {
+	revision, err := b.Revisions.Revision(ctx)
+	if err != nil {
+		return appAdmission{}, err
+	}
+	app, err := b.Apps.AppByID(ctx, id)
+	if err != nil {
+		return appAdmission{}, err
+	}
+	chain, err := b.Directory.OrgChain(ctx, org)
+	if err != nil {
+		return appAdmission{}, err
+	}
+	realm, err := b.Directory.Realm(ctx, chain.Org().Realm)
+	if err != nil {
+		return appAdmission{}, err
+	}
+	entitled, err := b.Directory.Entitled(ctx, org, id)
+	if err != nil {
+		return appAdmission{}, err
+	}
+	if app.Status != directory.Active || realm.Status != directory.Active || chain.Status() != directory.Active || !entitled ||
+		app.Org != "" && app.Org != org {
+		return appAdmission{}, ErrNotAdmitted.Because("the app may not act in this organization")
+	}
+	eff, err := b.Directory.Effective(ctx, chain, id)
+	return appAdmission{app: app, org: chain, policy: eff, revision: revision}, err
+}
+
+// appStands says, inside the transaction of a write, whether what the admission rests on is still so.
+func (b *Broker) appStands(ctx context.Context, a appAdmission) error {
+	now, err := b.Revisions.Revision(ctx)
+	if err == nil && now != a.revision {
+		return ErrMoved.Because("configuration")
+	}
+	return err
+}
+
 // asOf shows a session as if it was last used when the grant was opened.
 func asOf(h *flows.Held, at time.Time) *flows.Held {
 	c := *h

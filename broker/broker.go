@@ -95,7 +95,9 @@ type Broker struct {
 	// host:port targets that the operator opened for that app (S23).
 	Call func(allow []string) *http.Client
 
-	appKeys      clientKeys
+	appKeys clientKeys
+	acted   lately // apps that acted for themselves, by app and organization
+
 	once         sync.Once // discovery is written once
 	described    []byte
 	describedErr error
@@ -147,6 +149,11 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.API("/register/{client}", writeRegistrationError, only("GET, PUT, DELETE"))
 	token := b.tokenServer()
 	m.API("POST /token", writeOAuthError, token)
+	m.API("POST /introspect", writeOAuthError, b.introspect)
+	m.API("/introspect", writeOAuthError, only("POST"))
+	m.API("POST /revoke", writeOAuthError, b.revoke)
+	m.API("OPTIONS /revoke", writeOAuthError, b.preflight)
+	m.API("/revoke", writeOAuthError, only("POST"))
 	m.API("OPTIONS /token", writeOAuthError, b.preflight)
 	m.API("/token", writeOAuthError, only("POST"))
 	m.API("/userinfo", writeOAuthError, only("GET, POST"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/vestibule-id/vestibule/directory"
@@ -20,6 +19,7 @@ type inspected struct {
 	claims    accessClaims
 	grant     TokenGrant // zero when an app acts for itself
 	admission Admission  // zero then, too
+	depth     int        // how often it was exchanged
 }
 
 // inspect checks an access token, signed or opaque, and asks the door again for whom it is of. Its
@@ -29,10 +29,23 @@ func (b *Broker) inspect(ctx context.Context, token string) (inspected, error) {
 	if err != nil {
 		return inspected{}, err
 	}
-	id, _, _ := strings.Cut(c.ID, ".")
-	g, err := b.standing(ctx, c.OrgID, directory.GrantID(id))
+	return b.admitted(ctx, c)
+}
+
+// admitted asks the door for whom a token that was read is of.
+func (b *Broker) admitted(ctx context.Context, c accessClaims) (inspected, error) {
+	id, _, person := strings.Cut(c.ID, ".")
+	if !person {
+		return b.acts(ctx, c)
+	}
+	g, above, err := b.standing(ctx, c.OrgID, directory.GrantID(id))
 	if err != nil {
 		return inspected{}, err
+	}
+	for _, up := range above { // what came of an app's token is worth nothing when that would not be good
+		if _, err := b.admitGrant(ctx, up, up.App); err != nil {
+			return inspected{}, notGood(err)
+		}
 	}
 	a, err := b.admitGrant(ctx, g, g.App)
 	if err != nil {
@@ -41,7 +54,22 @@ func (b *Broker) inspect(ctx context.Context, token string) (inspected, error) {
 	if c.Subject != a.subject {
 		return inspected{}, errNotGood // the grant says who it is; its token must say the same
 	}
-	return inspected{c, g, a}, nil
+	return inspected{c, g, a, len(above)}, nil
+}
+
+// acts asks the door for an app whose token is for itself.
+func (b *Broker) acts(ctx context.Context, c accessClaims) (inspected, error) {
+	app, err := b.Apps.AppByClientID(ctx, c.Client)
+	if err != nil {
+		return inspected{}, notGood(err)
+	}
+	if c.Subject != app.ClientID || !app.may(GrantClient) {
+		return inspected{}, errNotGood
+	}
+	if _, err := b.admitApp(ctx, app.ID, c.OrgID); err != nil {
+		return inspected{}, notGood(err)
+	}
+	return inspected{claims: c}, nil
 }
 
 // notGood: a part of ours that fails says nothing of the token.
@@ -89,18 +117,18 @@ func (b *Broker) accessClaims(ctx context.Context, token string) (c accessClaims
 // maxExchanges is how often a token may be exchanged on.
 const maxExchanges = 4
 
-// standing finds a grant that was not revoked, and nothing that it came from.
-func (b *Broker) standing(ctx context.Context, org directory.OrgID, id directory.GrantID) (TokenGrant, error) {
-	g, err := b.notRevoked(ctx, org, id)
-	for up, n := g.Parent, 0; err == nil && up != ""; n++ {
-		if n == maxExchanges {
-			return g, errNotGood
+// standing finds a grant that was not revoked, and those that it came from, which were not either.
+func (b *Broker) standing(ctx context.Context, org directory.OrgID, id directory.GrantID) (g TokenGrant, above []TokenGrant, err error) {
+	g, err = b.notRevoked(ctx, org, id)
+	for up := g.Parent; err == nil && up != ""; {
+		if len(above) == maxExchanges {
+			return g, above, errNotGood
 		}
 		var parent TokenGrant
 		parent, err = b.notRevoked(ctx, org, up)
-		up = parent.Parent
+		above, up = append(above, parent), parent.Parent
 	}
-	return g, err
+	return g, above, err
 }
 
 func (b *Broker) notRevoked(ctx context.Context, org directory.OrgID, id directory.GrantID) (TokenGrant, error) {
@@ -111,13 +139,10 @@ func (b *Broker) notRevoked(ctx context.Context, org directory.OrgID, id directo
 	return g, err
 }
 
-// ladder is the authentication contexts from the weakest up.
-var ladder = []string{acrOne}
-
 // within holds an exchanged token to its subject: the same auth_time and amr, no stronger acr, no later end.
 func (c *accessClaims) within(subject accessClaims) {
 	c.Expires, c.AuthTime, c.AMR = min(c.Expires, subject.Expires), subject.AuthTime, subject.AMR
-	if slices.Index(ladder, subject.ACR) < slices.Index(ladder, c.ACR) {
+	if !atLeast(subject.ACR, c.ACR) {
 		c.ACR = subject.ACR
 	}
 }

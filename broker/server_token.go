@@ -60,23 +60,17 @@ func (b *Broker) tokenServer() web.Handler {
 }
 
 // grantTypes are those of the token endpoint. Which of them an app may use is in its settings.
-var grantTypes = []Grant{GrantCode, GrantRefresh}
+var grantTypes = []Grant{GrantCode, GrantRefresh, GrantClient, GrantExchange}
 
 // checkTokenRequest refuses secrets and codes in the query, parameters that come twice, and grants that
 // do not exist here.
 func (b *Broker) checkTokenRequest(r *http.Request) error {
-	if r.URL.RawQuery != "" {
-		return &oauthError{"invalid_request", "parameters belong in the body", http.StatusBadRequest}
+	form, err := body(r)
+	if errors.Is(err, errNotAForm) && (len(r.PostForm["resource"]) > 1 || len(r.PostForm["audience"]) > 1) {
+		return errTarget // a token is for one (RFC 8707 section 2)
 	}
-	form, err := web.Form(r)
 	if err != nil {
-		if errors.Is(err, web.ErrTooLarge) {
-			return err
-		}
-		if len(r.PostForm["resource"])+len(r.PostForm["audience"]) > 1 {
-			return errTarget // a token is for one (RFC 8707 section 2)
-		}
-		return &oauthError{"invalid_request", "the body is not a form with each parameter once", http.StatusBadRequest}
+		return err
 	}
 	switch grant := form.Get("grant_type"); {
 	case grant == "":
@@ -137,6 +131,30 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 	app := r.Client.(client)
 	t, err := s.b.refresh(ctx, app.App, refreshing{
 		token: r.Data.RefreshToken, scope: r.Form.Get("scope"), resource: r.Form.Get("resource"), jkt: app.jkt,
+	})
+	if err != nil {
+		return nil, s.b.asLibrary(ctx, err)
+	}
+	return op.NewResponse(t), nil
+}
+
+// ClientCredentialsExchange gives an app a token for itself.
+func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequest[oidc.ClientCredentialsRequest]) (*op.Response, error) {
+	t, err := s.b.clientCredentials(ctx, r.Client.(client).App, acting{
+		organization: r.Form.Get("organization"), scope: r.Form.Get("scope"), resource: r.Form.Get("resource"),
+	})
+	if err != nil {
+		return nil, s.b.asLibrary(ctx, err)
+	}
+	return op.NewResponse(t), nil
+}
+
+// TokenExchange gives an app a token in the place of another.
+func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.TokenExchangeRequest]) (*op.Response, error) {
+	t, err := s.b.exchange(ctx, r.Client.(client).App, exchanging{
+		subject: r.Form.Get("subject_token"), subjectType: r.Form.Get("subject_token_type"),
+		actor: r.Form.Get("actor_token"), actorType: r.Form.Get("actor_token_type"), requested: r.Form.Get("requested_token_type"),
+		audience: r.Form.Get("audience"), resource: r.Form.Get("resource"), scope: r.Form.Get("scope"),
 	})
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)

@@ -30,7 +30,9 @@ func exchange(code, verifier string, change ...func(url.Values)) url.Values {
 }
 
 // basic authenticates as the world's app.
-func (w *world) basic(r *http.Request) { r.SetBasicAuth(w.app.ClientID, w.secret) }
+func (w *world) basic(r *http.Request) {
+	r.SetBasicAuth(url.QueryEscape(w.app.ClientID), url.QueryEscape(w.secret))
+}
 
 func TestACodeIsBoundToEverythingAndAWrongPresenterDoesNotBurnIt(t *testing.T) {
 	w := newWorld(t)
@@ -366,9 +368,9 @@ func TestWhatIsNoTokenRequestGetsAnOAuthError(t *testing.T) {
 		{"no redirect_uri", "POST", "/token", form, exchange(code, r.verifier, set("redirect_uri")).Encode(), 400, "invalid_request"},
 		{"1 MB", "POST", "/token", form, good.Encode() + "&x=" + strings.Repeat("x", 1<<20), 413, "invalid_request"},
 		{"password grant", "POST", "/token", form, "grant_type=password&username=a&password=b", 400, "unsupported_grant_type"},
-		{"client credentials", "POST", "/token", form, "grant_type=client_credentials", 400, "unsupported_grant_type"},
+		{"client credentials", "POST", "/token", form, "grant_type=client_credentials", 400, "unauthorized_client"},
 		{"refresh", "POST", "/token", form, "grant_type=refresh_token&refresh_token=x", 400, "unauthorized_client"},
-		{"exchange", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:token-exchange", 400, "unsupported_grant_type"},
+		{"exchange", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:token-exchange", 400, "unauthorized_client"},
 		{"device", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=x", 400, "unsupported_grant_type"},
 		{"jwt bearer", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=x", 400, "unsupported_grant_type"},
 		{"by GET", "GET", "/token?" + good.Encode(), "", "", 405, "invalid_request"},

@@ -449,6 +449,7 @@ type tokenAnswer struct {
 	Type        string `json:"token_type"`
 	Expires     int    `json:"expires_in"`
 	Refresh     string `json:"refresh_token"`
+	IssuedType  string `json:"issued_token_type"`
 	Scope       string `json:"scope"`
 	Error       string `json:"error"`
 	Description string `json:"error_description"`

@@ -156,6 +156,7 @@ func TestEveryRuleIsSeenBroken(t *testing.T) {
 		{"an admission under another name", "cmd/vestibule/a.go", "import b \"" + ours("broker") + "\"\ntype a = b.Admission", "door", 4},
 		{"an admission in somebody's test", "api/a_test.go", "import \"" + ours("broker") + "\"\nvar a = &broker.Admission{}", "door", 4},
 		{"an admission beside the door", "broker/mint.go", "type Admission struct{ org string }\nvar a = Admission{org: \"x\"}", "door", 4},
+		{"an app's admission beside the door", "broker/mint.go", "type appAdmission struct{ org string }\nvar a = appAdmission{org: \"x\"}", "door", 4},
 		{"an admission at the door", "broker/admit.go", "type Admission struct{ org string }\nvar a = Admission{org: \"x\"}", "", 0},
 		{"no admission", "broker/mint.go", "type Admission struct{ org string }\nfunc f() Admission { return Admission{} }", "", 0},
 		{"an admission that is handed on", "portal/a.go", "import \"" + ours("broker") + "\"\nfunc f(a broker.Admission) {}", "", 0},
