@@ -31,7 +31,12 @@ func newCounter(now func() time.Time) *counter {
 }
 
 // Counter counts for limits.
-func (s *Store) Counter() brief.Counter { return s.counter }
+func (s *Store) Counter() brief.Counter {
+	if s.epochs != nil {
+		return sharedCounter{s.epochs, s.counter}
+	}
+	return s.counter
+}
 
 // Incr adds one to key and returns the count in its window, which starts at the first Incr.
 func (c *counter) Incr(_ context.Context, key string, length time.Duration) (int64, error) {

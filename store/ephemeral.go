@@ -152,11 +152,21 @@ func (s *Store) park() error {
 }
 
 // Brief is the short-lived state. Opened Beside a serve there is none: everything is refused.
-func (s *Store) Brief() brief.Store { return s.short }
+func (s *Store) Brief() brief.Store {
+	if s.epochs != nil {
+		return sharedNotes{s.epochs}
+	}
+	return s.short
+}
 
 // Epoch is since when nothing that was put here has been lost. What was issued before it (codes,
-// tickets, assertions) is refused.
-func (s *Store) Epoch() time.Time { return s.short.epoch }
+// tickets, assertions) is refused. It may move at any time.
+func (s *Store) Epoch() time.Time {
+	if s.epochs != nil {
+		return s.epochs.since()
+	}
+	return s.short.epoch
+}
 
 func (e *ephemeral) park(token []byte) error {
 	e.mu.Lock()

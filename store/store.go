@@ -53,8 +53,11 @@ type Options struct {
 	Key string
 	// SealingKeys are keys that are neither: of a key management service.
 	SealingKeys []SealingKey
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Redis is where short-lived state is kept that several nodes share (package redis says what the URL
+	// may hold); "" keeps it beside the database.
+	Redis string
+	Now   func() time.Time
+	Log   *slog.Logger
 	// Beside opens the durable file next to a serve that may be running, for one command of an
 	// operator: no short-lived state, no sweeping, no sealing of the record.
 	Beside bool
@@ -81,6 +84,8 @@ type Store struct {
 	sessions recent[broker.Session]
 	short    *ephemeral
 	counter  *counter
+	epochs   *epochs      // of short-lived state that is shared; nil where it is embedded
+	shared   func() error // ends the connection to it
 
 	oldSessions, oldGrants oldRows
 	enqueued               chan struct{} // a job was committed
@@ -131,7 +136,10 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if o.Beside {
 		return nil
 	}
-	return s.resume(ctx)
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	return s.openShared(ctx, o)
 }
 
 // Migrate brings a database to this program's schema and opens nothing; a database that is there already
@@ -210,12 +218,20 @@ func (s *Store) closeFiles() {
 		s.db.close()
 	}
 	s.short.close()
+	if s.shared != nil {
+		_ = s.shared()
+	}
 }
 
 // Ready says whether the store can be read and written now.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.follow(ctx); err != nil {
 		return err
+	}
+	if s.epochs != nil {
+		if err := s.epochs.ready(ctx); err != nil {
+			return err
+		}
 	}
 	return s.InTx(ctx, func(context.Context) error { return nil })
 }

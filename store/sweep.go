@@ -25,6 +25,9 @@ func (s *Store) background(ctx context.Context) {
 	if s.beside {
 		return
 	}
+	if s.epochs != nil {
+		s.idle.Go(func() { s.epochs.watch(ctx) })
+	}
 	s.idle.Go(func() { s.repeat(ctx, "chain the record", chainEvery, nil, s.chainAll) })
 	s.idle.Go(func() { s.repeat(ctx, "sweep", sweepEvery, nil, s.sweep) })
 	s.idle.Go(func() { s.repeat(ctx, "read the sealing keys", readKeysEvery, nil, s.readKeys) })

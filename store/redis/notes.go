@@ -61,9 +61,12 @@ func (n Notes) Put(ctx context.Context, key string, value []byte, ttl time.Durat
 	if err := brief.Fits(key, value, ttl); err != nil {
 		return err
 	}
-	call, cancel := n.c.bounded(ctx)
+	values, call, cancel, err := n.c.begin(ctx)
+	if err != nil {
+		return err
+	}
 	defer cancel()
-	if err := n.c.values.Set(call, n.space+key, n.pack(value, ttl), ttl).Err(); err != nil {
+	if err := values.Set(call, n.space+key, n.pack(value, ttl), ttl).Err(); err != nil {
 		return n.c.failed(ctx, err)
 	}
 	return nil
@@ -74,9 +77,12 @@ func (n Notes) PutNew(ctx context.Context, key string, value []byte, ttl time.Du
 	if err := brief.Fits(key, value, ttl); err != nil {
 		return err
 	}
-	call, cancel := n.c.bounded(ctx)
+	values, call, cancel, err := n.c.begin(ctx)
+	if err != nil {
+		return err
+	}
 	defer cancel()
-	p := n.c.values.Pipeline()
+	p := values.Pipeline()
 	set := p.SetArgs(call, n.space+key, n.pack(value, ttl), driver.SetArgs{Mode: "NX", TTL: ttl})
 	if err := n.c.mark(call, p); err != nil && !errors.Is(err, driver.Nil) {
 		return n.c.failed(ctx, err)
@@ -106,16 +112,22 @@ func (c *Client) mark(call context.Context, p driver.Pipeliner) error {
 
 // Get reads.
 func (n Notes) Get(ctx context.Context, key string) ([]byte, error) {
-	call, cancel := n.c.bounded(ctx)
+	values, call, cancel, err := n.c.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
-	return n.read(ctx, n.c.values.Get(call, n.space+key))
+	return n.read(ctx, values.Get(call, n.space+key))
 }
 
 // Take reads and deletes in one step.
 func (n Notes) Take(ctx context.Context, key string) ([]byte, error) {
-	call, cancel := n.c.bounded(ctx)
+	values, call, cancel, err := n.c.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
-	p := n.c.values.Pipeline()
+	p := values.Pipeline()
 	got := p.GetDel(call, n.space+key)
 	if err := n.c.mark(call, p); err != nil && !errors.Is(err, driver.Nil) {
 		return nil, n.c.failed(ctx, err)
@@ -151,9 +163,12 @@ func (n Notes) Swap(ctx context.Context, key string, old, next []byte) error {
 	if err := brief.Fits(key, next, time.Hour); err != nil {
 		return err
 	}
-	call, cancel := n.c.bounded(ctx)
+	values, call, cancel, err := n.c.begin(ctx)
+	if err != nil {
+		return err
+	}
 	defer cancel()
-	answer, err := swapScript.Run(call, n.c.values, []string{n.space + key}, n.c.now().UnixMicro(), old, next).Int()
+	answer, err := swapScript.Run(call, values, []string{n.space + key}, n.c.now().UnixMicro(), old, next).Int()
 	switch {
 	case err != nil:
 		return n.c.failed(ctx, err)
@@ -167,9 +182,12 @@ func (n Notes) Swap(ctx context.Context, key string, old, next []byte) error {
 
 // Delete removes.
 func (n Notes) Delete(ctx context.Context, key string) error {
-	call, cancel := n.c.bounded(ctx)
+	values, call, cancel, err := n.c.begin(ctx)
+	if err != nil {
+		return err
+	}
 	defer cancel()
-	if err := n.c.values.Del(call, n.space+key).Err(); err != nil {
+	if err := values.Del(call, n.space+key).Err(); err != nil {
 		return n.c.failed(ctx, err)
 	}
 	return nil
@@ -192,10 +210,13 @@ return 1`)
 // Incr adds one to key and returns the count in its window, which starts at the first Incr. Counts
 // outlive epochs: an epoch ends what was issued, not what was tried.
 func (c *Client) Incr(ctx context.Context, key string, window time.Duration) (int64, error) {
-	call, cancel := c.bounded(ctx)
+	values, call, cancel, err := c.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
 	defer cancel()
 	now := c.now()
-	n, err := countScript.Run(call, c.values, []string{c.prefix + "count/" + key}, now.UnixMicro(), micros(now.Add(window)), max(window.Milliseconds(), 1)).Int64()
+	n, err := countScript.Run(call, values, []string{c.prefix + "count/" + key}, now.UnixMicro(), micros(now.Add(window)), max(window.Milliseconds(), 1)).Int64()
 	if err != nil {
 		return 0, c.failed(ctx, err)
 	}

@@ -38,6 +38,7 @@ var (
 
 var (
 	errMoved      = errors.New("another server answers than the one that was checked")
+	errUntrusted  = errors.New("no server was checked yet")
 	errUnfollowed = errors.New("no replica has it yet")
 )
 
@@ -52,15 +53,21 @@ type Options struct {
 
 // Client is a connection to one primary. Its methods may be called by many goroutines.
 type Client struct {
-	values   *driver.Client // notes and counts; connected to the trusted server alone
-	pulse    *driver.Client // the heartbeat
+	values   atomic.Pointer[pool] // notes and counts
+	pulse    *driver.Client       // the heartbeat
+	address  address
 	prefix   string
 	timeout  time.Duration // of one call
 	now      func() time.Time
 	troubled func()
 
-	trusted  atomic.Pointer[string]
 	replicas atomic.Bool
+}
+
+// pool is connections to one server and to no other.
+type pool struct {
+	*driver.Client
+	server string
 }
 
 // pulseTimeout is longer than a call's: one slow answer must not end everybody's logins.
@@ -73,25 +80,27 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{prefix: a.prefix + ":", timeout: a.timeout, now: o.Now, troubled: o.Troubled}
+	c := &Client{address: a, prefix: a.prefix + ":", timeout: a.timeout, now: o.Now, troubled: o.Troubled}
 	if c.troubled == nil {
 		c.troubled = func() {}
 	}
-	values, pulse := c.settings(a), c.settings(a)
-	values.OnConnect, values.PoolSize, values.MinIdleConns = c.verify, a.pool, 2
-	pulse.PoolSize = 4
-	if a.master == "" {
-		c.values, c.pulse = driver.NewClient(values.Simple()), driver.NewClient(pulse.Simple())
-	} else {
-		c.values, c.pulse = driver.NewFailoverClient(values.Failover()), driver.NewFailoverClient(pulse.Failover())
-	}
+	settings := c.settings()
+	settings.PoolSize = 4
+	c.pulse = c.connect(settings)
 	return c, nil
+}
+
+func (c *Client) connect(settings *driver.UniversalOptions) *driver.Client {
+	if c.address.master == "" {
+		return driver.NewClient(settings.Simple())
+	}
+	return driver.NewFailoverClient(settings.Failover())
 }
 
 // settings make the driver wait for nothing but the ctx of a call: with its defaults an outage of the
 // server holds each caller for most of a second. Version 2 of the protocol is all that is needed.
-func (c *Client) settings(a address) *driver.UniversalOptions {
-	wait := max(c.timeout, pulseTimeout)
+func (c *Client) settings() *driver.UniversalOptions {
+	a, wait := c.address, max(c.timeout, pulseTimeout)
 	return &driver.UniversalOptions{
 		Addrs: a.hosts, MasterName: a.master, DB: a.db, Username: a.user, Password: a.password,
 		SentinelUsername: a.sentinelUser, SentinelPassword: a.sentinelPassword, TLSConfig: a.tls,
@@ -102,34 +111,51 @@ func (c *Client) settings(a address) *driver.UniversalOptions {
 	}
 }
 
-// verify lets a new connection be used only with the server that was checked: neither can a server lose
-// its memory by a restart, nor another take its place, without connections being made anew.
-func (c *Client) verify(ctx context.Context, cn *driver.Conn) error {
-	p := cn.Pipeline()
-	who := askWho(ctx, p)
-	if _, err := p.Exec(ctx); err != nil {
-		return err
-	}
-	if t := c.trusted.Load(); t == nil || *t != who.name() {
-		return errMoved
-	}
-	return nil
-}
-
-// Trust lets connections be made to that server, and to no other from now on.
+// Trust lets notes and counts be kept on that server, and on no other from now on. Neither can a server
+// lose its memory by a restart, nor another take its place, without connections being made anew; and each
+// new one asks who answers. It is called by one goroutine.
 func (c *Client) Trust(s State) {
 	c.replicas.Store(s.Replicas > 0)
-	if t := c.trusted.Load(); t == nil || *t != s.Server {
-		c.trusted.Store(&s.Server)
+	old := c.values.Load()
+	if old != nil && old.server == s.Server {
+		return
+	}
+	settings := c.settings()
+	settings.PoolSize, settings.MinIdleConns = c.address.pool, 2
+	settings.OnConnect = func(ctx context.Context, cn *driver.Conn) error {
+		p := cn.Pipeline()
+		who := askWho(ctx, p)
+		if _, err := p.Exec(ctx); err != nil {
+			return err
+		}
+		if who.name() != s.Server {
+			return errMoved
+		}
+		return nil
+	}
+	c.values.Store(&pool{c.connect(settings), s.Server})
+	if old != nil {
+		_ = old.Close() // nothing that it held is wanted any more
 	}
 }
 
 // Close ends all connections.
-func (c *Client) Close() error { return errors.Join(c.values.Close(), c.pulse.Close()) }
+func (c *Client) Close() error {
+	err := c.pulse.Close()
+	if p := c.values.Load(); p != nil {
+		err = errors.Join(err, p.Close())
+	}
+	return err
+}
 
-// bounded gives one call its moment.
-func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, c.timeout)
+// begin gives one call its connections and its moment.
+func (c *Client) begin(ctx context.Context) (*pool, context.Context, context.CancelFunc, error) {
+	p := c.values.Load()
+	if p == nil {
+		return nil, nil, nil, brief.ErrUnavailable.With(errUntrusted)
+	}
+	call, cancel := context.WithTimeout(ctx, c.timeout)
+	return p, call, cancel, nil
 }
 
 // failed wraps what went wrong, and has the heartbeat look, unless the caller left by itself.
