@@ -54,15 +54,9 @@ const (
 	stopMark   = "clean_stop"
 )
 
-// newEphemeral keeps everything in memory.
-func newEphemeral(now func() time.Time) *ephemeral {
-	return &ephemeral{now: now, epoch: now(), live: map[string]*note{}, limit: liveLimit}
-}
-
 // openEphemeral opens the file and takes its lock, which the system gives back however the process ends.
 func openEphemeral(path string, now func() time.Time) (*ephemeral, error) {
-	e := newEphemeral(now)
-	e.path = path
+	e := &ephemeral{now: now, path: path, live: map[string]*note{}, limit: liveLimit}
 	err := e.openDisk()
 	if isNotDatabase(err) || primary(err) != 0 && !unavailable(err) {
 		// Only a crash leaves such a file, and then nothing in it counts.
@@ -349,9 +343,6 @@ func (e *ephemeral) add(key string, value []byte, until int64) error {
 			break
 		}
 		e.drop(e.due[0])
-	}
-	if e.size > e.limit && e.disk == nil {
-		return brief.ErrUnavailable.Because("the memory for short-lived state is full")
 	}
 	if e.size > e.limit {
 		if err := e.spill(spillBatch); err != nil {

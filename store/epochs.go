@@ -31,13 +31,13 @@ import (
 // may be used: it fails closed.
 type epochs struct {
 	s      *Store
+	name   string // of the row
 	side   side
 	gap    time.Duration // a first look that finds the last beat older than this begins anew; 0 never does
 	hurry  chan struct{}
 	now    atomic.Pointer[epoch] // nil: nothing may be used
 	reason atomic.Pointer[fault.Error]
-	skew   atomic.Int64 // how far the shared store's clock is ahead of ours, in microseconds
-	late   *time.Timer  // closes when nobody looked for too long
+	late   *time.Timer // closes when nobody looked for too long
 
 	// Of the watching goroutine alone.
 	seen   epoch  // as it was confirmed last
@@ -92,7 +92,7 @@ var (
 )
 
 func newEpochs(s *Store, at side, gap time.Duration) *epochs {
-	e := &epochs{s: s, side: at, gap: gap, hurry: make(chan struct{}, 1)}
+	e := &epochs{s: s, name: epochName, side: at, gap: gap, hurry: make(chan struct{}, 1)}
 	e.late = time.AfterFunc(beatLate, func() { e.shut(errLate) })
 	e.shut(errLate)
 	return e
@@ -202,7 +202,7 @@ func (e *epochs) once(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err // the watch may go on for a while: see late
 	}
-	line, err := e.s.lineage(ctx)
+	line, err := e.s.db.lineage(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -306,7 +306,7 @@ func (e *epochs) finish(ctx context.Context, at epoch, line string) error {
 	at.beat, at.server = 1, state.Server+line
 	done := false
 	err = e.s.write(ctx, func(_ context.Context, t *tx) error {
-		n, err := t.exec("UPDATE epochs SET beat = 1, server = $3, at = $4 WHERE name = $1 AND token = $2 AND beat = 0", epochName, at.token, at.server, e.s.now())
+		n, err := t.exec("UPDATE epochs SET beat = 1, server = $3, at = $4 WHERE name = $1 AND token = $2 AND beat = 0", e.name, at.token, at.server, e.s.now())
 		done = n == 1
 		return err
 	})
@@ -323,9 +323,6 @@ func (e *epochs) finish(ctx context.Context, at epoch, line string) error {
 func (e *epochs) confirm(at epoch, state redis.State) error {
 	e.seen = at
 	e.side.Trust(state)
-	if !state.Clock.IsZero() {
-		e.skew.Store(state.Clock.Sub(e.s.now()).Microseconds())
-	}
 	if is := e.now.Load(); is == nil || is.token != at.token {
 		at.notes = e.side.Keep(at.token)
 		e.now.Store(&at)
@@ -337,7 +334,7 @@ func (e *epochs) confirm(at epoch, state redis.State) error {
 func (e *epochs) read(ctx context.Context) (at epoch, err error) {
 	_, err = e.s.rows(ctx, "SELECT token, began, beat, server, at FROM epochs WHERE name = $1", func(r *row) {
 		at = epoch{token: r.text(), began: r.time(), beat: r.int(), server: r.text(), at: r.time()}
-	}, epochName)
+	}, e.name)
 	return at, err
 }
 
@@ -348,10 +345,10 @@ func (e *epochs) claim(ctx context.Context, token string, next epoch) (won bool,
 		var err error
 		if token == "" {
 			n, err = t.exec("INSERT INTO epochs (name, token, began, beat, server, at) VALUES ($1, $2, $3, 0, '', $4) ON CONFLICT (name) DO NOTHING",
-				epochName, next.token, next.began, next.at)
+				e.name, next.token, next.began, next.at)
 		} else {
 			n, err = t.exec("UPDATE epochs SET token = $3, began = $4, beat = 0, server = '', at = $5 WHERE name = $1 AND token = $2",
-				epochName, token, next.token, next.began, next.at)
+				e.name, token, next.token, next.began, next.at)
 		}
 		won = n == 1
 		return err
@@ -362,7 +359,7 @@ func (e *epochs) claim(ctx context.Context, token string, next epoch) (won bool,
 // mirror follows the heartbeat by one beat. Where another node did it already there is nothing to do.
 func (e *epochs) mirror(ctx context.Context, at *epoch) error {
 	err := e.s.write(ctx, func(_ context.Context, t *tx) error {
-		_, err := t.exec("UPDATE epochs SET beat = $3, at = $4 WHERE name = $1 AND token = $2 AND beat = $5", epochName, at.token, at.beat+1, e.s.now(), at.beat)
+		_, err := t.exec("UPDATE epochs SET beat = $3, at = $4 WHERE name = $1 AND token = $2 AND beat = $5", e.name, at.token, at.beat+1, e.s.now(), at.beat)
 		return err
 	})
 	if err == nil {
@@ -397,8 +394,10 @@ func (e *epochs) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if skew := time.Duration(e.skew.Load()) * time.Microsecond; skew.Abs() > maxSkew {
-		return ErrShared.With(fmt.Errorf("the clock of Redis is %s away from this machine's", skew))
+	if skew, err := e.apart(ctx); err != nil {
+		return err
+	} else if skew.Abs() > maxSkew {
+		return ErrShared.With(fmt.Errorf("the clock of Redis is %s ahead of this machine's; let both follow NTP", skew))
 	}
 	if _, err := at.notes.Get(ctx, "ready"); err != nil && !errors.Is(err, brief.ErrGone) {
 		return err
@@ -406,4 +405,14 @@ func (e *epochs) ready(ctx context.Context) error {
 	return nil
 }
 
+// maxSkew is how far the clocks of nodes, database and Redis may be apart.
 const maxSkew = 5 * time.Second
+
+// apart is how far the clock of Redis is ahead of ours; 0 where there is none.
+func (e *epochs) apart(ctx context.Context) (time.Duration, error) {
+	state, err := e.side.Beat(ctx, "", "")
+	if err != nil || state.Clock.IsZero() {
+		return 0, err
+	}
+	return state.Clock.Sub(e.s.now()), nil
+}

@@ -52,9 +52,11 @@ func (l *lines) count(what string) int {
 	return strings.Count(l.b.String(), what)
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T) *fleet { return newFleetOn(t, options) }
+
+func newFleetOn(t *testing.T, engine func(testing.TB, *storetest.Clock) Options) *fleet {
 	f := &fleet{t: t, clock: storetest.NewClock(), logged: &lines{}}
-	o := options(t, f.clock)
+	o := engine(t, f.clock)
 	o.Log = slog.New(slog.NewTextHandler(f.logged, nil))
 	f.store = openTest(t, o)
 	return f
@@ -66,11 +68,21 @@ func (f *fleet) join(url string) *node {
 	must(f.t, err)
 	f.t.Cleanup(func() { c.Close() })
 	e := newEpochs(f.store, redisSide{c}, 0)
+	e.name = "fleet" // the store may have an epoch of its own
 	must(f.t, e.open(f.t.Context()))
 	return &node{f.t, e, sharedNotes{e}, c}
 }
 
-func (f *fleet) begun() int { return f.logged.count("a new epoch") }
+// begun is how many epochs the fleet began.
+func (f *fleet) begun() int { return f.logged.count("a new epoch") - f.own() }
+
+// own is how many the store began by itself before the fleet.
+func (f *fleet) own() int {
+	if f.store.epochs != nil {
+		return 1
+	}
+	return 0
+}
 
 func (n *node) looks() {
 	n.t.Helper()
@@ -270,13 +282,19 @@ func TestS16AHeartbeatThatGoesBackBeginsANewEpoch(t *testing.T) {
 // S16: PostgreSQL, or the SQLite file, was restored from a dump beside a Redis that went on. What the
 // database has forgotten (redeemed codes, spent assertions) must not be usable by what Redis still has.
 func TestS16ADatabaseThatGoesBackBeginsANewEpoch(t *testing.T) {
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) { aDatabaseGoesBack(t, engine) })
+	}
+}
+
+func aDatabaseGoesBack(t *testing.T, engine func(testing.TB, *storetest.Clock) Options) {
 	for name, next := range map[string]func(*fleet, *node, string) *node{
 		"seen by a node that remembers": func(_ *fleet, n *node, _ string) *node { return n },
 		"seen by a node that is new":    func(f *fleet, _ *node, url string) *node { return f.join(url) },
 	} {
 		for _, dumped := range []string{"in this epoch", "in an earlier one", "without any"} {
 			t.Run(name+", "+dumped, func(t *testing.T) {
-				f, s := newFleet(t), redistest.Start(t)
+				f, s := newFleetOn(t, engine), redistest.Start(t)
 				n := f.join(s.URL("x"))
 				n.looks()
 				var dump epoch
@@ -307,11 +325,11 @@ func TestS16ADatabaseThatGoesBackBeginsANewEpoch(t *testing.T) {
 
 func (f *fleet) restore(at epoch) {
 	must(f.t, f.store.write(f.t.Context(), func(_ context.Context, t *tx) error {
-		if _, err := t.exec("DELETE FROM epochs"); err != nil || at.token == "" {
+		if _, err := t.exec("DELETE FROM epochs WHERE name = 'fleet'"); err != nil || at.token == "" {
 			return err
 		}
 		_, err := t.exec("INSERT INTO epochs (name, token, began, beat, server, at) VALUES ($1, $2, $3, $4, $5, $6)",
-			epochName, at.token, at.began, at.beat, at.server, at.at)
+			"fleet", at.token, at.began, at.beat, at.server, at.at)
 		return err
 	}))
 }
@@ -319,7 +337,13 @@ func (f *fleet) restore(at epoch) {
 // Of many nodes that notice at once one decides, and none sees a loss where there was none, however
 // their looks fall.
 func TestS16ManyNodesAgreeOnTheEpoch(t *testing.T) {
-	f, s := newFleet(t), redistest.Start(t)
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) { manyNodesAgree(t, newFleetOn(t, engine)) })
+	}
+}
+
+func manyNodesAgree(t *testing.T, f *fleet) {
+	s := redistest.Start(t)
 	var nodes []*node
 	for range 6 {
 		nodes = append(nodes, f.join(s.URL("x")))

@@ -66,6 +66,9 @@ func (f *files) read(ctx context.Context, q string, scan func(*row), args []any)
 // clock is the machine's: the file has no time of its own.
 func (f *files) clock(context.Context) (time.Time, error) { return f.now(), nil }
 
+// lineage: one file has one.
+func (f *files) lineage(context.Context) (string, error) { return "", nil }
+
 // listen has nobody to hear: what another process wrote is found by asking.
 func (f *files) listen(context.Context, func()) {}
 

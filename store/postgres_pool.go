@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -257,6 +258,28 @@ func (p *postgres) answered(t *tx) {
 func (p *postgres) clock(ctx context.Context) (at time.Time, err error) {
 	_, err = p.read(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", func(r *row) { at = r.time() }, nil)
 	return at, stored(err)
+}
+
+// lineage is the installation of the server and its timeline, which each promotion and each restore to a
+// point in time change. Where a service hides them they are left out: the heartbeat tells most of it.
+func (p *postgres) lineage(ctx context.Context) (string, error) {
+	var line string
+	for _, q := range []string{
+		"SELECT system_identifier::text FROM pg_control_system()",
+		"SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
+	} {
+		_, err := p.read(ctx, q, func(r *row) { line += "/" + r.text() }, nil)
+		if err != nil && !hidden(err) {
+			return "", stored(err)
+		}
+	}
+	return line, nil
+}
+
+// hidden: the server does not have that function, or not for us.
+func hidden(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "42501" || pg.Code == "42883" || pg.Code == "0A000" || pg.Code == "55000")
 }
 
 // close waits for what was begun.

@@ -95,16 +95,21 @@ type redisSide struct{ *redis.Client }
 // Keep gives the values of an epoch.
 func (r redisSide) Keep(token string) brief.Store { return r.Notes(token) }
 
-// openShared opens what several nodes share. Without Redis or PostgreSQL nothing is shared.
+// openShared opens what several nodes share: Redis where there is one, else the PostgreSQL database. On
+// SQLite without Redis nothing is shared.
 func (s *Store) openShared(ctx context.Context, o Options) error {
-	if o.Redis == "" {
+	switch {
+	case o.Redis != "":
+		client, err := redis.Open(redis.Options{URL: o.Redis, Now: o.Now, Troubled: func() { s.epochs.troubled() }})
+		if err != nil {
+			return err
+		}
+		s.shared = client.Close
+		s.epochs = newEpochs(s, redisSide{client}, 0)
+	case o.DSN != "":
+		s.epochs = newEpochs(s, sqlSide{s}, beatGap)
+	default:
 		return nil
 	}
-	client, err := redis.Open(redis.Options{URL: o.Redis, Now: o.Now, Troubled: func() { s.epochs.troubled() }})
-	if err != nil {
-		return err
-	}
-	s.shared = client.Close
-	s.epochs = newEpochs(s, redisSide{client}, 0)
 	return s.epochs.open(ctx)
 }

@@ -43,8 +43,8 @@ type Options struct {
 	// PostgreSQL database (postgres://…; pool_max_conns is how many connections are used). One of them.
 	Path string
 	DSN  string
-	// Redis is the address of what keeps the short-lived state of many nodes (redis://…); "" keeps it in
-	// the database. Only with DSN.
+	// Redis is where short-lived state is kept (redis://…; package redis says what else it may hold). "" keeps
+	// it in the PostgreSQL database, or beside the SQLite file.
 	Redis string
 	// KeyFile holds the sealing key; "" is vestibule.key beside the SQLite file, where it is made by itself.
 	KeyFile string
@@ -53,11 +53,8 @@ type Options struct {
 	Key string
 	// SealingKeys are keys that are neither: of a key management service.
 	SealingKeys []SealingKey
-	// Redis is where short-lived state is kept that several nodes share (package redis says what the URL
-	// may hold); "" keeps it beside the database.
-	Redis string
-	Now   func() time.Time
-	Log   *slog.Logger
+	Now         func() time.Time
+	Log         *slog.Logger
 	// Beside opens the durable file next to a serve that may be running, for one command of an
 	// operator: no short-lived state, no sweeping, no sealing of the record.
 	Beside bool
@@ -170,10 +167,7 @@ func Migrate(ctx context.Context, o Options) error {
 // serve out of a directory.
 func (s *Store) openShort(o Options) (err error) {
 	switch {
-	case o.Beside:
-		return nil
-	case o.DSN != "":
-		s.short = newEphemeral(o.Now)
+	case o.Beside, o.DSN != "":
 		return nil
 	}
 	short, err := openEphemeral(filepath.Join(filepath.Dir(o.Path), "ephemeral.db"), o.Now)

@@ -72,6 +72,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.sweepOne(ctx, "DELETE FROM changes WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM changes)", now.Add(-keepChanges)),
 		s.sweepOne(ctx, "DELETE FROM deliveries WHERE (org_id, id) IN (SELECT org_id, id FROM deliveries WHERE at < $1 ORDER BY at LIMIT $2)", now.Add(-delivery.KeepLog)),
 		s.sweepOne(ctx, "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until < $1 AND done_at <> 0 ORDER BY until LIMIT $2)", now),
+		s.sweepNotes(ctx),
 		s.sweepOld(ctx, &s.oldSessions, now.Add(-keepEnded)),
 		s.sweepOld(ctx, &s.oldGrants, now.Add(-keepEnded)),
 	)

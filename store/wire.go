@@ -44,6 +44,9 @@ type database interface {
 	read(ctx context.Context, q string, scan func(*row), args []any) (int, error)
 	// clock is the database's time.
 	clock(ctx context.Context) (time.Time, error)
+	// lineage names the line of the database's history. Another one, after a failover or a restore, may
+	// lack the last commits.
+	lineage(ctx context.Context) (string, error)
 	// listen calls wake whenever another node may have changed configuration, until ctx ends.
 	listen(ctx context.Context, wake func())
 	// close ends it after what was begun.
