@@ -28,6 +28,7 @@ var commands = []command{
 	{"serve", "run the service", runServe},
 	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
 	{"keys", "list and change signing keys, the sealing key and data keys", runKeys},
+	{"app", "let apps register themselves", runApp},
 	{"trace", "tell how the login with a trace code went", runTrace},
 	{"version", "print the version", runVersion},
 }

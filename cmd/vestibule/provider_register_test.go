@@ -427,3 +427,37 @@ func TestRegistrationIsNotForTheFrontChannel(t *testing.T) {
 	r := w.request(set("registration", `{"redirect_uris":["https://evil.example"]}`))
 	newBrowser(t).asked(w, r.Encode()).errorFor(t, w, "registration_not_supported", r.Get("state"))
 }
+
+// The operator makes the token beside a running service.
+func TestTheCommandMakesARegistrationToken(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	database := " -database sqlite:" + w.dataFile() + " -key-file " + w.dir + "/vestibule.key"
+	var said, errs bytes.Buffer
+	if status := run(t.Context(), strings.Fields("app registration-token partners -orgs acme -uses 1 -first-party"+database), &said, &errs); status != 0 {
+		t.Fatalf("%d %s", status, &errs)
+	}
+	token := strings.TrimSpace(said.String())
+	got := w.register(token, nil)
+	if got.Status != 201 {
+		t.Fatalf("%s", got.raw)
+	}
+	app, err := w.h.store.AppByClientID(t.Context(), got.text("client_id"))
+	w.must(err)
+	notes := w.as(app, got.text("client_secret"))
+	if code, r := notes.freshCode(acme.org, nil); notes.redeem(code, r.verifier).Status != 200 {
+		t.Error("acme does not get in")
+	}
+	for line, says := range map[string]string{
+		"app":                    "registration-token",
+		"app registration-token": "Name who gets the token",
+		"app registration-token x -realm nowhere" + database: "no such realm",
+		"app registration-token x -orgs nobody" + database:   "no such organization",
+		"app registration-token x -uses 0" + database:        "settings",
+	} {
+		var said bytes.Buffer
+		if status := run(t.Context(), strings.Fields(line), &said, &said); status == 0 || !strings.Contains(said.String(), says) {
+			t.Errorf("vestibule %s: %d %s", line, status, &said)
+		}
+	}
+}
