@@ -40,6 +40,9 @@ type authRequest struct {
 	Resources []string `json:"rsc,omitempty"`
 	// JKT is the thumbprint of the DPoP key that the code is bound to (RFC 9449 section 10); "" is none.
 	JKT string `json:"jkt,omitempty"`
+	// Device is the request of a device whose UserCode was typed; such a login goes back to no address.
+	Device   string `json:"dev,omitempty"`
+	UserCode string `json:"usr,omitempty"`
 
 	force, pick  bool
 	maxAge       *time.Duration

@@ -110,6 +110,9 @@ type Limits struct {
 	PushPerApp          web.Limit // requests that an app pushes
 	StoriesPerNetwork   web.Limit // traces of failed logins
 	StoriesPerApp       web.Limit
+	DevicePerNetwork    web.Limit // devices that ask to be signed in
+	UserCodePerNetwork  web.Limit // device codes typed, right or wrong
+	PerUserCode         web.Limit // logins begun by one code
 }
 
 // DefaultLimits keep one network from filling the store, and let a large office sign in at nine.
@@ -120,6 +123,9 @@ func DefaultLimits() Limits {
 		PushPerApp:          web.Limit{Name: "push-app", Most: 60000, Per: time.Minute},
 		StoriesPerNetwork:   web.Limit{Name: "stories-network", Most: 1000, Per: time.Hour},
 		StoriesPerApp:       web.Limit{Name: "stories-app", Most: 10000, Per: time.Hour},
+		DevicePerNetwork:    web.Limit{Name: "device-network", Most: 600, Per: 10 * time.Minute},
+		UserCodePerNetwork:  web.Limit{Name: "usercode-network", Most: 60, Per: 10 * time.Minute},
+		PerUserCode:         web.Limit{Name: "usercode", Most: 10, Per: 10 * time.Minute},
 	}
 }
 
@@ -134,6 +140,12 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.Page("GET /logout", b.logout)
 	m.Foreign("POST /logout", b.keepLogout)
 	m.Page("POST /logout/confirm", b.logoutConfirmed)
+	m.Page("GET /device", b.device)
+	m.Page("POST /device", b.deviceTyped)
+	m.Page("GET /device/{approval}", b.deviceQuestion)
+	m.Page("POST /device/{approval}", b.deviceDecided)
+	m.API("POST /device_authorization", writeOAuthError, b.deviceAuthorization)
+	m.API("/device_authorization", writeOAuthError, only("POST"))
 	m.API("GET /.well-known/openid-configuration", writeProblem, b.discovery)
 	m.API("GET /keys", writeProblem, b.jwks)
 	m.API("GET /userinfo", writeBearerError, b.userinfo)

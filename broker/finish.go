@@ -25,6 +25,7 @@ const codeLife = 60 * time.Second
 
 // codeGrant is what a code stands for until it is redeemed.
 type codeGrant struct {
+	Kind    GrantKind           `json:"knd,omitempty"` // "" is ByCode
 	App     directory.AppID     `json:"app"`
 	Org     directory.OrgID     `json:"org"`
 	Realm   directory.RealmID   `json:"rlm"`
@@ -134,7 +135,7 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 	if s.admission, err = b.Admit(ctx, in); err != nil {
 		return s, err
 	}
-	if !s.admission.app.allows(req.RedirectURI) {
+	if req.Device == "" && !s.admission.app.allows(req.RedirectURI) {
 		return s, errGivenUp
 	}
 	if mine < 0 && len(res.Fresh) == 0 {
@@ -180,7 +181,7 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	if err != nil {
 		return err
 	}
-	if !s.asks {
+	if !s.asks && req.Device == "" { // else the person is asked first
 		if s.mark, err = b.Sessions.MarkApp(ctx, s.session.Home, s.session.ID, newMark(req.App, org, now)); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ package broker
 // endpoint. No type of the library leaves it.
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -60,7 +61,7 @@ func (b *Broker) tokenServer() web.Handler {
 }
 
 // grantTypes are those of the token endpoint. Which of them an app may use is in its settings.
-var grantTypes = []Grant{GrantCode, GrantRefresh, GrantClient, GrantExchange}
+var grantTypes = []Grant{GrantCode, GrantRefresh, GrantClient, GrantExchange, GrantDevice}
 
 // checkTokenRequest refuses secrets and codes in the query, parameters that come twice, and grants that
 // do not exist here.
@@ -162,6 +163,15 @@ func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.Tok
 	return op.NewResponse(t), nil
 }
 
+// DeviceToken gives an approved device its tokens.
+func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[oidc.DeviceAccessTokenRequest]) (*op.Response, error) {
+	t, err := s.b.redeemDevice(ctx, r.Client.(client).App, redemption{code: r.Data.DeviceCode, resource: r.Form.Get("resource")})
+	if err != nil {
+		return nil, s.b.asLibrary(ctx, err)
+	}
+	return op.NewResponse(t), nil
+}
+
 // redemption is what an app shows to redeem a code.
 type redemption struct {
 	code, redirect string
@@ -215,8 +225,11 @@ func (b *Broker) grant(ctx context.Context, app App, g codeGrant, in redemption,
 	if err != nil {
 		return tokens{}, notAdmitted(err, errInvalidGrant)
 	}
+	if g.Kind == ByDevice && !policy.DeviceGrant.In(a.policy) {
+		return tokens{}, errDeviceDenied
+	}
 	t := TokenGrant{
-		ID: directory.NewGrantID(now), Kind: ByCode, Org: g.Org, Realm: g.Realm, App: g.App, Person: g.Person, Session: g.Session, SID: g.SID,
+		ID: directory.NewGrantID(now), Kind: cmp.Or(g.Kind, ByCode), Org: g.Org, Realm: g.Realm, App: g.App, Person: g.Person, Session: g.Session, SID: g.SID,
 		CodeHash: hashOf(in.code), BoundHash: g.Bound, Scope: g.Scope, Resources: g.Resources, Claims: g.Claims, AuthTime: a.authTime,
 		Proofs: a.proofs, Opened: openedIn(held, g.Org), CreatedAt: now, ExpiresAt: now.Add(policy.AccessLifetime.In(a.policy)),
 	}
@@ -312,6 +325,8 @@ func (b *Broker) asLibrary(ctx context.Context, err error) error {
 	e := b.asOAuth(ctx, err)
 	known := map[string]*oidc.Error{
 		"invalid_client": oidc.ErrInvalidClient(), "invalid_grant": oidc.ErrInvalidGrant(), "invalid_request": oidc.ErrInvalidRequest(),
+		"authorization_pending": oidc.ErrAuthorizationPending(), "slow_down": oidc.ErrSlowDown(), "access_denied": oidc.ErrAccessDenied(),
+		"expired_token": oidc.ErrExpiredDeviceCode(),
 		"invalid_scope": oidc.ErrInvalidScope(), "unauthorized_client": oidc.ErrUnauthorizedClient(), targetError: {ErrorType: oidc.InvalidTarget},
 		"invalid_dpop_proof": {ErrorType: "invalid_dpop_proof"}, "use_dpop_nonce": {ErrorType: "use_dpop_nonce"},
 	}

@@ -7,6 +7,7 @@ var rules = tableOf(
 	AccessLifetime,
 	RefreshLifetime,
 	RefreshIdle,
+	DeviceGrant,
 	Protocols,
 	SignatureAlgorithms,
 )

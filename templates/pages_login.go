@@ -149,6 +149,31 @@ type LogoutDonePage struct {
 	Remains []string
 }
 
+// DevicePage asks for the code that a device shows. Wrong says that there is no such code.
+type DevicePage struct {
+	Action, Value string
+	Wrong         bool
+}
+
+// DeviceApprovePage asks whether a device may be signed in. The buttons are named "decision": "approve" or
+// "deny".
+type DeviceApprovePage struct {
+	Action   string
+	App, Org string
+	Who      string
+	Code     string // as the device shows it
+	// Network and Device are where the device's request came from; Device may be "". Minutes ago.
+	Network, Device string
+	Minutes         int
+	Items           []ConsentItem // what the app learns, where that is the person's to say
+}
+
+// DeviceDonePage says what became of the device.
+type DeviceDonePage struct {
+	App      string
+	Approved bool
+}
+
 // FaultPage is the only error page. Renderer.Fault makes one with the words of a fault's code.
 type FaultPage struct {
 	Title, Cause, Remedy string
@@ -189,4 +214,7 @@ func (NotMemberPage) Template() string        { return "login/not_member" }
 func (OverPage) Template() string             { return "login/over" }
 func (LogoutConfirmPage) Template() string    { return "logout/confirm" }
 func (LogoutDonePage) Template() string       { return "logout/done" }
+func (DevicePage) Template() string           { return "device/code" }
+func (DeviceApprovePage) Template() string    { return "device/approve" }
+func (DeviceDonePage) Template() string       { return "device/done" }
 func (FaultPage) Template() string            { return "fault/fault" }

@@ -155,7 +155,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Endings: db, Viewer: db, Orders: db, Outbox: db,
 		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Registrations: db, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 	}
-	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker}
+	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker, broker.DeviceFinisher: broker.Devices{Broker: h.broker}}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
 		looks: looks, pages: h.pages, log: c.Log, now: c.Now, tell: c.Development,
 	}).draw}

@@ -103,6 +103,13 @@ func endPages() []templates.Page {
 		templates.LogoutConfirmPage{Action: "/logout", Step: "c0nf1rm", App: app, Who: "priya.raman@acmebank.example", CancelURL: home},
 		templates.LogoutDonePage{App: app, AppURL: home, Remains: []string{"Okta of Acme Bank", "Microsoft Entra ID of MexBanco"}},
 		templates.LogoutDonePage{},
+		templates.DevicePage{Action: "/device"},
+		templates.DevicePage{Action: "/device", Value: "WDJB-MJ1T", Wrong: true},
+		templates.DeviceApprovePage{Action: "/device/4ppr0ve", App: app, Org: "Acme Bank", Who: "priya.raman@acmebank.example", Code: "WDJB-M31T", Network: "203.0.113.7", Device: "Chrome on Linux", Minutes: 2},
+		templates.DeviceApprovePage{Action: "/device/4ppr0ve", App: app, Org: "Acme Bank", Code: "WDJB-M31T", Network: "2001:db8::/64",
+			Items: []templates.ConsentItem{{Kind: "person", Title: "Your name"}, {Kind: "mail", Title: "Your e-mail address", Detail: "And whether it is verified"}}},
+		templates.DeviceDonePage{App: app, Approved: true},
+		templates.DeviceDonePage{App: app},
 	}
 }
 
