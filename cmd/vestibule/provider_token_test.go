@@ -371,7 +371,7 @@ func TestWhatIsNoTokenRequestGetsAnOAuthError(t *testing.T) {
 		{"client credentials", "POST", "/token", form, "grant_type=client_credentials", 400, "unauthorized_client"},
 		{"refresh", "POST", "/token", form, "grant_type=refresh_token&refresh_token=x", 400, "unauthorized_client"},
 		{"exchange", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:token-exchange", 400, "unauthorized_client"},
-		{"device", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=x", 400, "unsupported_grant_type"},
+		{"device", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=x", 400, "unauthorized_client"},
 		{"jwt bearer", "POST", "/token", form, "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=x", 400, "unsupported_grant_type"},
 		{"by GET", "GET", "/token?" + good.Encode(), "", "", 405, "invalid_request"},
 	} {
