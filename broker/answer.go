@@ -68,12 +68,8 @@ func (b *Broker) answer(w http.ResponseWriter, r *http.Request, to returnTo, q u
 	if to.Mode == modeForm {
 		return b.postAnswer(w, r, to, q)
 	}
-	status := http.StatusFound
-	if r.Method == http.MethodPost {
-		status = http.StatusSeeOther
-	}
 	w.Header().Set("Location", withQuery(to.RedirectURI, q))
-	w.WriteHeader(status)
+	w.WriteHeader(http.StatusSeeOther) // RFC 9700 section 4.12: never a status that repeats a POST
 	return nil
 }
 

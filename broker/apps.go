@@ -213,6 +213,9 @@ func (a App) checked() (App, error) {
 	if err := a.checkKeys(); err != nil {
 		return a, err
 	}
+	if err := a.checkFAPI(); err != nil {
+		return a, err
+	}
 	if a.Pairwise && a.Sector == "" {
 		a.Sector = a.sector() // kept, so that a change of addresses makes nobody a stranger
 	}

@@ -147,6 +147,7 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.API("POST /device_authorization", writeOAuthError, b.deviceAuthorization)
 	m.API("/device_authorization", writeOAuthError, only("POST"))
 	m.API("GET /.well-known/openid-configuration", writeProblem, b.discovery)
+	m.API("GET /.well-known/oauth-authorization-server", writeProblem, b.discovery)
 	m.API("GET /keys", writeProblem, b.jwks)
 	m.API("GET /userinfo", writeBearerError, b.userinfo)
 	m.API("POST /userinfo", writeBearerError, b.userinfo)

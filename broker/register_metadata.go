@@ -292,6 +292,17 @@ type clientInformation struct {
 	DPoP           bool         `json:"dpop_bound_access_tokens"`
 }
 
+// scopesOf are the scopes that an app may ask for.
+func scopesOf(app App) []string {
+	out := slices.Concat(platformScopes, app.Scopes)
+	for _, s := range []string{scopeOrgs, scopeOffline} {
+		if app.mayAsk(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // describe tells an app how it stands: what it asked for, and what it got.
 func (b *Broker) describe(app App, secret, access string) clientInformation {
 	c := clientInformation{
@@ -302,7 +313,7 @@ func (b *Broker) describe(app App, secret, access string) clientInformation {
 		MaxAge: int64(app.MaxAge / time.Second), RequireTime: true, InitiateLogin: app.InitiateLogin, PostLogoutURIs: app.PostLogoutURIs,
 		BackChannel: app.BackChannelLogoutURI, BackChannelSID: app.BackChannelLogoutURI != "",
 		PAR: app.pushes(), RequestObject: app.RequestObject, DPoP: app.binds(),
-		Scope: strings.Join(append(slices.Clone(supportedScopes), app.Scopes...), " "),
+		Scope: strings.Join(scopesOf(app), " "),
 	}
 	if len(c.GrantTypes) == 0 {
 		c.GrantTypes = []Grant{GrantCode}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,8 @@ import (
 	"github.com/vestibule-id/vestibule/templates"
 )
 
-// metadata is the provider's configuration (OpenID Connect Discovery section 3).
+// metadata is the provider's configuration (OpenID Connect Discovery section 3, RFC 8414 section 2): both
+// documents are this one, for all that it says is true of both.
 type metadata struct {
 	Issuer              string   `json:"issuer"`
 	Authorization       string   `json:"authorization_endpoint"`
@@ -20,13 +22,26 @@ type metadata struct {
 	Userinfo            string   `json:"userinfo_endpoint"`
 	Keys                string   `json:"jwks_uri"`
 	EndSession          string   `json:"end_session_endpoint"`
+	Push                string   `json:"pushed_authorization_request_endpoint"`
+	Registration        string   `json:"registration_endpoint"`
+	Introspection       string   `json:"introspection_endpoint"`
+	Revocation          string   `json:"revocation_endpoint"`
+	Device              string   `json:"device_authorization_endpoint,omitempty"`
 	ResponseTypes       []string `json:"response_types_supported"`
 	ResponseModes       []string `json:"response_modes_supported"`
-	GrantTypes          []string `json:"grant_types_supported"`
+	GrantTypes          []Grant  `json:"grant_types_supported"`
 	SubjectTypes        []string `json:"subject_types_supported"`
 	IDTokenAlgs         []string `json:"id_token_signing_alg_values_supported"`
+	RequestObjectAlgs   []string `json:"request_object_signing_alg_values_supported"`
+	DPoPAlgs            []string `json:"dpop_signing_alg_values_supported"`
 	TokenAuth           []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs       []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAuth   []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAlgs   []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuth      []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAlgs      []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	Scopes              []string `json:"scopes_supported"`
+	ClaimTypes          []string `json:"claim_types_supported"`
 	Claims              []string `json:"claims_supported"`
 	ACRs                []string `json:"acr_values_supported"`
 	Challenges          []string `json:"code_challenge_methods_supported"`
@@ -36,24 +51,40 @@ type metadata struct {
 	ClaimsParameter     bool     `json:"claims_parameter_supported"`
 	RequestParameter    bool     `json:"request_parameter_supported"`
 	RequestURIParameter bool     `json:"request_uri_parameter_supported"`
+	RequirePush         bool     `json:"require_pushed_authorization_requests"`
+	BackChannel         bool     `json:"backchannel_logout_supported"`
+	BackChannelSession  bool     `json:"backchannel_logout_session_supported"`
 }
 
-// supportedScopes are those that every app may ask for; more are in its settings.
-var supportedScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeOrg, scopePath}
-
 func (b *Broker) metadata() metadata {
-	return metadata{
-		Issuer: b.Issuer, Authorization: b.Issuer + "/authorize", Token: b.Issuer + "/token", Userinfo: b.Issuer + "/userinfo",
-		Keys: b.Issuer + "/keys", EndSession: b.Issuer + "/logout",
-		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"}, GrantTypes: []string{"authorization_code"},
-		SubjectTypes: []string{"public"}, IDTokenAlgs: signingAlgs,
-		TokenAuth: []string{string(SecretBasic), string(SecretPost), string(NoSecret)},
-		Scopes:    supportedScopes,
-		Claims: []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid",
-			"org_id", "org_handle", "org_name", "org_path", "realm", "name", "given_name", "family_name", "locale", "email", "email_verified"},
-		ACRs: []string{acrOne}, Challenges: []string{"S256"}, Prompts: []string{"none", "login", "select_account"},
-		Languages: templates.Languages(), IssInResponse: true,
+	at := func(path string) string { return b.Issuer + path }
+	proved := []string{string(SecretBasic), string(SecretPost), string(PrivateKey)}
+	any := append(slices.Clone(proved), string(NoSecret))
+	m := metadata{
+		Issuer: b.Issuer, Authorization: at("/authorize"), Token: at("/token"), Userinfo: at("/userinfo"), Keys: at("/keys"),
+		EndSession: at("/logout"), Push: at("/par"), Registration: at("/register"), Introspection: at("/introspect"), Revocation: at("/revoke"),
+		ResponseTypes: []string{"code"}, ResponseModes: []string{"query", modeForm}, GrantTypes: grantTypes,
+		SubjectTypes: []string{"public", "pairwise"}, IDTokenAlgs: signingAlgs, RequestObjectAlgs: algNames(appAlgs), DPoPAlgs: algNames(proofAlgs),
+		TokenAuth: any, TokenAuthAlgs: algNames(appAlgs), IntrospectionAuth: proved, IntrospectionAlgs: algNames(appAlgs),
+		RevocationAuth: any, RevocationAlgs: algNames(appAlgs),
+		Scopes: append(slices.Clone(platformScopes), scopeOrgs, scopeOffline), ClaimTypes: []string{"normal"}, Claims: claimNames(),
+		ACRs: acrs[:slices.Index(acrs, acrTop)+1], Challenges: []string{"S256"}, Prompts: []string{"none", "login", "select_account", "consent"}, Languages: templates.Languages(),
+		IssInResponse: true, ClaimsParameter: true, RequestParameter: true, BackChannel: true, BackChannelSession: true,
 	}
+	if slices.Contains(grantTypes, GrantDevice) {
+		m.Device = at("/device_authorization")
+	}
+	return m
+}
+
+// claimNames are all the claims that a token or userinfo may hold.
+func claimNames() []string {
+	out := []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid",
+		"org_id", "org_handle", "org_name", "org_path", "organizations", "realm"}
+	for _, c := range personal {
+		out = append(out, c.name)
+	}
+	return out
 }
 
 // discovery is written once and answered from memory.

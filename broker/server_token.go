@@ -141,8 +141,9 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 
 // ClientCredentialsExchange gives an app a token for itself.
 func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequest[oidc.ClientCredentialsRequest]) (*op.Response, error) {
-	t, err := s.b.clientCredentials(ctx, r.Client.(client).App, acting{
-		organization: r.Form.Get("organization"), scope: r.Form.Get("scope"), resource: r.Form.Get("resource"),
+	app := r.Client.(client)
+	t, err := s.b.clientCredentials(ctx, app.App, acting{
+		organization: r.Form.Get("organization"), scope: r.Form.Get("scope"), resource: r.Form.Get("resource"), jkt: app.jkt,
 	})
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
@@ -152,7 +153,9 @@ func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequ
 
 // TokenExchange gives an app a token in the place of another.
 func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.TokenExchangeRequest]) (*op.Response, error) {
-	t, err := s.b.exchange(ctx, r.Client.(client).App, exchanging{
+	app := r.Client.(client)
+	t, err := s.b.exchange(ctx, app.App, exchanging{
+		jkt:     app.jkt,
 		subject: r.Form.Get("subject_token"), subjectType: r.Form.Get("subject_token_type"),
 		actor: r.Form.Get("actor_token"), actorType: r.Form.Get("actor_token_type"), requested: r.Form.Get("requested_token_type"),
 		audience: r.Form.Get("audience"), resource: r.Form.Get("resource"), scope: r.Form.Get("scope"),
