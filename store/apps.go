@@ -68,7 +68,7 @@ func (s *Store) CreateApp(ctx context.Context, a broker.App) error {
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if _, err := s.Realm(ctx, a.Realm); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (t *tx) saveSecrets(a broker.App) error {
 
 // UpdateApp changes everything but id, client id and realm.
 func (s *Store) UpdateApp(ctx context.Context, id directory.AppID, change func(*broker.App) error) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		was, err := s.AppByID(ctx, id)
 		if err != nil {
 			return err

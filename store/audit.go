@@ -16,7 +16,7 @@ func (s *Store) Record(ctx context.Context, e audit.Entry) error {
 		return err
 	}
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(`INSERT INTO audit_pending (id, org_id, at, actor_kind, actor_id, action, target_kind, target_id, detail)
+		err := t.send(`INSERT INTO audit_pending (id, org_id, at, actor_kind, actor_id, action, target_kind, target_id, detail)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			e.ID, e.Org, e.At, e.Actor.Kind, e.Actor.ID, e.Action, e.Target.Kind, e.Target.ID, string(detail))
 		if s.recorded != nil {

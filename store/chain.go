@@ -41,8 +41,9 @@ func (l link) sum(prev []byte) []byte {
 	return h.Sum(nil)
 }
 
-// chainPending moves waiting entries, in the order of their commits, to their organizations' chains.
-// It reports whether more are waiting.
+// chainPending moves waiting entries, in the order of their commits, to their organizations' chains; of
+// many nodes one does it at a time. It reports whether more are waiting. On PostgreSQL an entry may commit
+// after one with a higher number: it is found the next time, because only what was chained is removed.
 func (s *Store) chainPending(ctx context.Context) (bool, error) {
 	// A look that holds nobody up first: most of the time nothing waits.
 	if n, err := s.rows(ctx, "SELECT seq FROM audit_pending LIMIT 1", nil); err != nil || n == 0 {
@@ -50,6 +51,9 @@ func (s *Store) chainPending(ctx context.Context) (bool, error) {
 	}
 	more := false // no result: fn may still run when this returns, and writes it then
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		if mine, err := t.try(turnChain); err != nil || !mine {
+			return err
+		}
 		links, err := s.pendingLinks(ctx)
 		if err != nil || len(links) == 0 {
 			return err
@@ -60,15 +64,17 @@ func (s *Store) chainPending(ctx context.Context) (bool, error) {
 			if err := s.chainOne(ctx, t, heads, l); err != nil {
 				return err
 			}
+			if err := t.send("DELETE FROM audit_pending WHERE seq = $1", l.pending); err != nil {
+				return err
+			}
 		}
 		for org, head := range heads {
-			if _, err := t.exec(`INSERT INTO audit_heads (org_id, seq, hash) VALUES ($1, $2, $3)
+			if err := t.send(`INSERT INTO audit_heads (org_id, seq, hash) VALUES ($1, $2, $3)
 				ON CONFLICT (org_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash`, org, head.seq, head.hash); err != nil {
 				return err
 			}
 		}
-		_, err = t.exec("DELETE FROM audit_pending WHERE seq <= $1", links[len(links)-1].pending)
-		return err
+		return nil
 	})
 	if err != nil {
 		return false, err
@@ -88,7 +94,7 @@ func (s *Store) pendingLinks(ctx context.Context) (links []link, err error) {
 func (s *Store) chainOne(ctx context.Context, t *tx, heads map[string]link, l link) error {
 	head, ok := heads[l.org]
 	if !ok {
-		if _, err := s.rows(ctx, "SELECT seq, hash FROM audit_heads WHERE org_id = $1", func(r *row) {
+		if _, err := s.rows(ctx, "SELECT seq, hash FROM audit_heads WHERE org_id = $1"+heldByMe, func(r *row) {
 			head.seq, head.hash = r.int(), r.bytes()
 		}, l.org); err != nil {
 			return err
@@ -97,10 +103,9 @@ func (s *Store) chainOne(ctx context.Context, t *tx, heads map[string]link, l li
 	l.seq = head.seq + 1
 	l.hash = l.sum(head.hash)
 	heads[l.org] = l
-	_, err := t.exec(`INSERT INTO audit (org_id, seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash)
+	return t.send(`INSERT INTO audit (org_id, seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		l.org, l.seq, l.id, l.at, l.actorKind, l.actor, l.action, l.targetKind, l.target, l.detail, l.hash)
-	return err
 }
 
 // VerifyAudit reads an organization's chain ("" is the platform's) from its beginning and returns how

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
+
+	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
 // touch is one changed piece of configuration, as the change log has it.
@@ -11,8 +14,12 @@ type touch struct {
 	kind, ref string
 }
 
+// ErrBehind: a change that was made elsewhere may be unknown here, so nobody is let in by what is known.
+var ErrBehind = fault.New(fault.Unavailable, "store.behind", "This part of the service has not heard from its database for some seconds, so it lets nobody in until it has. Try again in a moment.")
+
 const (
 	pollEvery   = 250 * time.Millisecond // how late another process's change is seen
+	behindAfter = 5 * time.Second        // without an answer, from when on nobody is let in (S15)
 	keepChanges = time.Hour
 	pollBatch   = 500
 )
@@ -21,26 +28,35 @@ const (
 // write that was decided on the former one is decided again (S15). What belongs to one person
 // (memberships, identities) moves the person's Version instead.
 func (t *tx) touch(kind, ref string) error {
+	if err := t.alone(); err != nil {
+		return err
+	}
 	var seq int64
 	if _, err := t.returning("UPDATE counters SET n = n + 1 WHERE name = 'changes' RETURNING n",
 		func(r *row) { seq = r.int() }); err != nil {
 		return err
 	}
-	_, err := t.exec("INSERT INTO changes (seq, kind, ref, at) VALUES ($1, $2, $3, $4)", seq, kind, ref, t.store.now())
 	t.touches = append(t.touches, touch{seq, kind, ref})
-	return err
+	return t.send("INSERT INTO changes (seq, kind, ref, at) VALUES ($1, $2, $3, $4)", seq, kind, ref, t.store.now())
 }
 
 // Revision counts the changes of all configuration: organizations, domains, connections, apps,
-// entitlements, documents, keys. In a transaction it is exact; else it is what reads reflect now, so a
-// caller takes it first, reads and decides, and compares it in the transaction that acts on it.
+// entitlements, documents, keys. In a transaction it is exact and stays so until it commits: whoever
+// changes configuration waits for that. Else it is what reads reflect now, so a caller takes it first,
+// reads and decides, and compares it in the transaction that acts on it. While this node does not hear of
+// changes it is ErrBehind.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	t, err := s.txOf(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if t == nil {
-		return s.seen.Load(), nil
+		return s.seen.Load(), s.Admitting()
+	}
+	if !t.config {
+		if err := t.hold(turnConfig, true); err != nil {
+			return 0, err
+		}
 	}
 	n, err := s.revision(ctx)
 	if n-int64(len(t.touches)) > s.seen.Load() {
@@ -73,6 +89,58 @@ func (s *Store) applied(touches []touch) {
 			return
 		}
 	}
+}
+
+// appliedAmong is applied where other nodes commit too: what they did before is read first, so that the
+// caller sees its own change in the revision.
+func (s *Store) appliedAmong(touches []touch) {
+	s.forget(touches)
+	for _, t := range touches {
+		if s.seen.Load() >= t.seq || s.seen.CompareAndSwap(t.seq-1, t.seq) {
+			continue
+		}
+		if err := s.follow(s.base); err != nil {
+			s.hurry()
+			return
+		}
+	}
+}
+
+// hearing says since when this process has not heard of others' changes.
+type hearing struct {
+	alarm *time.Timer
+	late  atomic.Bool
+}
+
+// Admitting says whether decisions may rest on what is in memory: ErrBehind when the change log could not
+// be read for five seconds.
+func (s *Store) Admitting() error {
+	if s.hearing.late.Load() {
+		return ErrBehind
+	}
+	return nil
+}
+
+// listenIn follows the change log until ctx ends.
+func (s *Store) listenIn(ctx context.Context) {
+	s.hearing.alarm = time.AfterFunc(behindAfter, func() {
+		s.hearing.late.Store(true)
+		s.log.Error("store: the change log could not be read, nobody is let in until it can", "for", behindAfter)
+	})
+	s.idle.Go(func() { s.db.listen(ctx, s.hurry) })
+	s.idle.Go(func() {
+		defer s.hearing.alarm.Stop()
+		s.repeat(ctx, "follow the change log", pollEvery, s.behind, func(ctx context.Context) error {
+			if err := s.follow(ctx); err != nil {
+				return err
+			}
+			s.hearing.alarm.Reset(behindAfter)
+			if s.hearing.late.Swap(false) {
+				s.log.Info("store: the change log can be read again")
+			}
+			return nil
+		})
+	})
 }
 
 func (s *Store) openCaches(ctx context.Context) error {

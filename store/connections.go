@@ -106,7 +106,7 @@ func (s *Store) connectionsOf(ctx context.Context, org directory.OrgID) ([]upstr
 
 // CreateConnection makes a connection of org.
 func (s *Store) CreateConnection(ctx context.Context, org directory.OrgID, c upstream.Connection) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		o, err := s.org(ctx, org)
 		if err != nil {
 			return err
@@ -143,7 +143,7 @@ func (t *tx) touchConnection(c upstream.Connection) error {
 
 // UpdateConnection changes a connection of org. Whom it trusts is fixed once people sign in by it (S4).
 func (s *Store) UpdateConnection(ctx context.Context, org directory.OrgID, id directory.ConnectionID, change func(*upstream.Connection) error) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		was, err := s.ConnectionByID(ctx, id)
 		if err != nil {
 			return err

@@ -28,7 +28,7 @@ func (s *Store) Theme(ctx context.Context, org directory.OrgID) (themes.Theme, e
 
 // PutTheme replaces what an organization set of its look.
 func (s *Store) PutTheme(ctx context.Context, org directory.OrgID, v themes.Theme) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if _, err := s.org(ctx, org); err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func (s *Store) PolicyDoc(ctx context.Context, at directory.PolicyLevel) (direct
 
 // PutPolicyDoc replaces what one level set, if it is still as d.Version saw it.
 func (s *Store) PutPolicyDoc(ctx context.Context, at directory.PolicyLevel, d directory.PolicyDoc) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if err := s.levelExists(ctx, at); err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func (s *Store) DomainsOf(ctx context.Context, org directory.OrgID) ([]directory
 
 // PutDomain claims or changes a claim of org.
 func (s *Store) PutDomain(ctx context.Context, org directory.OrgID, d directory.Domain) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		o, err := s.org(ctx, org)
 		if err != nil {
 			return err
@@ -69,7 +69,7 @@ func (s *Store) PutDomain(ctx context.Context, org directory.OrgID, d directory.
 
 // ReleaseDomain gives up a claim.
 func (s *Store) ReleaseDomain(ctx context.Context, org directory.OrgID, name string) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		o, err := s.org(ctx, org)
 		if err != nil {
 			return err

@@ -41,7 +41,7 @@ func (s *Store) entitlement(ctx context.Context, org directory.OrgID, app direct
 
 // PutEntitlement lets org use an app.
 func (s *Store) PutEntitlement(ctx context.Context, org directory.OrgID, e directory.Entitlement) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if _, err := s.org(ctx, org); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (s *Store) PutEntitlement(ctx context.Context, org directory.OrgID, e direc
 
 // RemoveEntitlement ends it.
 func (s *Store) RemoveEntitlement(ctx context.Context, org directory.OrgID, app directory.AppID) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if _, err := t.exec("DELETE FROM entitlements WHERE org_id = $1 AND app_id = $2", org, app); err != nil {
 			return err
 		}

@@ -72,6 +72,10 @@ func (f *files) lineage(context.Context) (string, error) { return "", nil }
 // listen has nobody to hear: what another process wrote is found by asking.
 func (f *files) listen(context.Context, func()) {}
 
+func (f *files) writable(ctx context.Context) error {
+	return f.submit(&call{ctx: ctx, fn: func(context.Context) error { return nil }, done: make(chan struct{})})
+}
+
 func (f *files) close() {
 	f.main.close()
 	f.main.conn.close()

@@ -18,13 +18,13 @@ func (s *Store) PersonByIdentity(ctx context.Context, org directory.OrgID, key d
 		return directory.Person{}, err
 	}
 	var m member
-	mark := s.persons.mark()
+	mark, now := s.persons.mark(), s.now()
 	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+", "+membershipColumns+` FROM identities i JOIN people p ON p.id = i.person_id
 		LEFT JOIN memberships m ON m.org_id = i.org_id AND m.person_id = p.id
 		WHERE i.connection_id = $1 AND i.issuer = $2 AND i.subject = $3 AND i.qualifiers = $4 AND i.org_id = $5`,
 		func(r *row) { m = member{r.person(), r.membership()} }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
 	if err == nil && t == nil && m.membership.Person != "" {
-		s.persons.keep(string(m.person.ID), string(org), m, s.now(), mark)
+		s.persons.keep(string(m.person.ID), string(org), m, now, mark)
 	}
 	return m.person, err
 }

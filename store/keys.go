@@ -48,7 +48,7 @@ func (s *Store) loadKeys(ctx context.Context, use string) (*[]broker.Key, error)
 // UpdateKeys stores what fn makes of the keys of a use. The change log's row comes first, so that who
 // changes keys on another node waits, and reads them as this one leaves them.
 func (s *Store) UpdateKeys(ctx context.Context, use string, fn func(list []broker.Key) ([]broker.Key, error)) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.touch(ofKeys, use); err != nil {
 			return err
 		}

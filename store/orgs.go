@@ -116,7 +116,7 @@ func (s *Store) Children(ctx context.Context, org directory.OrgID) ([]directory.
 
 // CreateOrg makes an organization and derives Path, Top and, below a parent, Realm.
 func (s *Store) CreateOrg(ctx context.Context, o directory.Org) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		if err := s.place(ctx, &o); err != nil {
 			return err
 		}
@@ -191,7 +191,7 @@ func (t *tx) orgCode() (string, error) {
 
 // UpdateOrg changes handle, name, status and contact.
 func (s *Store) UpdateOrg(ctx context.Context, org directory.OrgID, change func(*directory.Org) error) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		was, err := s.org(ctx, org)
 		if err != nil {
 			return err

@@ -14,6 +14,9 @@ const (
 		p.status, p.sessions_after, p.source, p.created_at, p.updated_at, p.profile, p.version`
 	selectMember = "SELECT " + personColumns + ", " + membershipColumns + `
 		FROM memberships m JOIN people p ON p.id = m.person_id WHERE m.org_id = $1 AND m.person_id = $2`
+	// In a transaction the person stays as read until it commits (S15).
+	selectMemberHeld = selectMember + " /*pg FOR SHARE OF p */"
+	selectMemberMine = selectMember + " /*pg FOR NO KEY UPDATE OF p */"
 )
 
 func (r *row) person() directory.Person {
@@ -46,7 +49,11 @@ func (s *Store) Person(ctx context.Context, org directory.OrgID, id directory.Pe
 		return known.person, known.membership, nil
 	}
 	var m member
-	err = s.one(ctx, directory.ErrPersonNotFound, selectMember, func(r *row) { m = member{r.person(), r.membership()} }, org, id)
+	q := selectMember
+	if t != nil {
+		q = selectMemberHeld
+	}
+	err = s.one(ctx, directory.ErrPersonNotFound, q, func(r *row) { m = member{r.person(), r.membership()} }, org, id)
 	if err == nil && t == nil {
 		s.persons.keep(string(id), string(org), m, now, mark)
 	}
@@ -143,7 +150,8 @@ func (t *tx) putIdentifier(scope string, id directory.PersonID, i directory.Iden
 // UpdatePerson changes a person who has a membership in org.
 func (s *Store) UpdatePerson(ctx context.Context, org directory.OrgID, id directory.PersonID, change func(*directory.Person) error) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		was, _, err := s.Person(ctx, org, id)
+		var was directory.Person
+		err := s.one(ctx, directory.ErrPersonNotFound, selectMemberMine, func(r *row) { was = r.person() }, org, id)
 		if err != nil {
 			return err
 		}

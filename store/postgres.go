@@ -31,6 +31,7 @@ type session struct {
 	waiting  int           // statements in ahead
 	ctx      context.Context
 	begun    bool // BEGIN was sent, or waits in ahead
+	asked    bool // something was read since
 	fate     fate // why the running transaction cannot commit
 	collided bool // a row was there that its reads did not see (23505, 23503): run again, they will
 
@@ -186,6 +187,7 @@ func (s *session) run(q string, scan func(*row), args []any) (rows int, changed 
 	if err != nil {
 		return 0, 0, err
 	}
+	s.asked = true
 	s.bell.Reset(answerTime)
 	if s.waiting == 0 {
 		return s.finish(s.c.ExecStatement(s.base, d, s.values, s.formats, binaryFormat), scan)
@@ -296,6 +298,14 @@ func (s *session) hold(l turn, shared bool) error {
 	if shared {
 		return s.send("SELECT pg_advisory_xact_lock_shared("+lockSpace+", $1::bigint::int)", int64(l))
 	}
+	if l == turnConfig {
+		if s.asked {
+			return errTurn
+		}
+		if err := s.send("NOTIFY " + heard); err != nil { // at COMMIT
+			return err
+		}
+	}
 	return s.send("SELECT pg_advisory_xact_lock("+lockSpace+", $1::bigint::int)", int64(l))
 }
 
@@ -306,13 +316,16 @@ func (s *session) try(l turn) (got bool, err error) {
 
 // begin opens a transaction, with the first statement of it.
 func (s *session) begin(ctx context.Context) error {
-	s.ctx, s.fate, s.collided = ctx, alive, false
+	s.ctx, s.fate, s.collided, s.asked = ctx, alive, false, false
 	if err := s.send("BEGIN"); err != nil {
 		return err
 	}
 	s.begun = true
 	return nil
 }
+
+// heard is how the nodes of one database tell each other that configuration changed.
+const heard = "vestibule_changes"
 
 var errRolledBack = errors.New("the server rolled the transaction back at COMMIT")
 

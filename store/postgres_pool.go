@@ -177,6 +177,10 @@ func (p *postgres) submit(c *call) error {
 			p.answered(c.tx)
 			return nil
 		}
+		if errors.Is(err, errTurn) && !c.alone {
+			c.alone = true
+			continue
+		}
 		if try >= more {
 			return err
 		}
@@ -282,6 +286,15 @@ func hidden(err error) bool {
 	return ok && (pg.Code == "42501" || pg.Code == "42883" || pg.Code == "0A000" || pg.Code == "55000")
 }
 
+// writable commits a transaction that takes a row lock, which a server that takes no writes refuses.
+func (p *postgres) writable(ctx context.Context) error {
+	return p.submit(&call{ctx: ctx, fn: func(ctx context.Context) error {
+		t, _ := ctx.Value(txKey{}).(*tx)
+		_, err := t.read("SELECT n FROM counters WHERE name = 'schema_needs' FOR UPDATE", nil, nil)
+		return err
+	}, done: make(chan struct{})})
+}
+
 // close waits for what was begun.
 func (p *postgres) close() {
 	close(p.over)
@@ -298,9 +311,6 @@ func (p *postgres) close() {
 	}
 	p.idle = nil
 }
-
-// heard is how the nodes of one database tell each other that configuration changed.
-const heard = "vestibule_changes"
 
 // listen keeps a connection that hears of changes. Without it they are found by asking, a little later.
 // It also notices first when the server goes, so that nobody tries the connections that went with it.

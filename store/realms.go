@@ -41,7 +41,7 @@ func (s *Store) findRealm(ctx context.Context, key, q, arg string) (directory.Re
 
 // CreateRealm makes a realm; its handle is given out once.
 func (s *Store) CreateRealm(ctx context.Context, r directory.Realm) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.change(ctx, func(ctx context.Context, t *tx) error {
 		n, err := t.exec("INSERT INTO realms (id, handle, scope, status) VALUES ($1, $2, $3, $4) ON CONFLICT (handle) DO NOTHING",
 			r.ID, r.Handle, r.Scope, r.Status)
 		if err != nil {

@@ -32,7 +32,7 @@ func (s *Store) CreateSession(ctx context.Context, home directory.OrgID, v broke
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(`INSERT INTO sessions (id, token_hash, realm_id, person_id, home_id, created_at, ends_at, ended_at, device, proofs, version)
+		err = t.send(`INSERT INTO sessions (id, token_hash, realm_id, person_id, home_id, created_at, ends_at, ended_at, device, proofs, version)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 			v.ID, v.TokenHash[:], o.Realm, v.Person, home, v.CreatedAt, v.Ends, v.Ended, v.Device, string(proofs), 1)
 		if err != nil {
@@ -93,6 +93,9 @@ func (s *Store) Session(ctx context.Context, home directory.OrgID, id directory.
 	if v, _, ok := s.sessions.get(string(id), string(home), s.now()); ok && t == nil {
 		return cloned(v), nil
 	}
+	if t != nil {
+		return s.session(ctx, selectSession+"WHERE id = $1 AND home_id = $2"+heldAsRead, id, home)
+	}
 	return s.session(ctx, selectSession+"WHERE id = $1 AND home_id = $2", id, home)
 }
 
@@ -120,7 +123,7 @@ func (s *Store) session(ctx context.Context, q string, args ...any) (v broker.Se
 // UpdateSession stores TokenHash, Ends, Ended, Proofs and Orgs.
 func (s *Store) UpdateSession(ctx context.Context, home directory.OrgID, id directory.SessionID, change func(*broker.Session) error) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		was, err := s.Session(ctx, home, id)
+		was, err := s.session(ctx, selectSession+"WHERE id = $1 AND home_id = $2"+heldByMe, id, home)
 		if err != nil {
 			return err
 		}
@@ -159,14 +162,14 @@ func (t *tx) putMarks(id directory.SessionID, was, now []broker.OrgMark) error {
 		if had && old == m {
 			continue
 		}
-		if _, err := t.exec(`INSERT INTO session_orgs (session_id, org_id, since, seen, held) VALUES ($1, $2, $3, $4, $5)
+		if err := t.send(`INSERT INTO session_orgs (session_id, org_id, since, seen, held) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (session_id, org_id) DO UPDATE SET since = excluded.since, seen = excluded.seen, held = excluded.held`,
 			id, m.Org, m.Since, m.Seen, m.Held); err != nil {
 			return err
 		}
 	}
 	for org := range before {
-		if _, err := t.exec("DELETE FROM session_orgs WHERE session_id = $1 AND org_id = $2", id, org); err != nil {
+		if err := t.send("DELETE FROM session_orgs WHERE session_id = $1 AND org_id = $2", id, org); err != nil {
 			return err
 		}
 	}

@@ -76,6 +76,8 @@ type Store struct {
 	recorded func(audit.Action)
 	db       database
 	sealer   *sealer
+	hearing  hearing
+	node     presence
 	caches
 	persons  recent[member]
 	sessions recent[broker.Session]
@@ -106,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{now: o.Now, log: o.Log, beside: o.Beside, watch: o.Watch, recorded: o.Recorded, stop: func() {}, counter: newCounter(o.Now), sealer: newSealer(),
 		oldSessions: oldSessions(), oldGrants: oldGrants(), enqueued: make(chan struct{}, 1), revoked: make(chan struct{}, 1),
-		base: context.WithoutCancel(ctx), short: &ephemeral{now: o.Now, epoch: o.Now(), closed: true}}
+		base: context.WithoutCancel(ctx), node: newPresence(), short: &ephemeral{now: o.Now, epoch: o.Now(), closed: true}}
 	if err := s.open(ctx, o); err != nil {
 		s.closeFiles()
 		return nil, err
@@ -179,7 +181,7 @@ func (s *Store) openShort(o Options) (err error) {
 
 func (s *Store) openDatabase(ctx context.Context, o Options) error {
 	if o.DSN != "" {
-		p, err := openPostgres(ctx, s.base, o, s.applied)
+		p, err := openPostgres(ctx, s.base, o, s.appliedAmong)
 		if err == nil {
 			s.db = p
 		}
@@ -199,6 +201,7 @@ func (s *Store) Close() error {
 		s.stop()
 		s.idle.Wait()
 		if !s.beside {
+			s.leave()
 			err = s.park()
 		}
 		s.closeFiles()
@@ -217,7 +220,7 @@ func (s *Store) closeFiles() {
 	}
 }
 
-// Ready says whether the store can be read and written now.
+// Ready says whether the store can be read and written now, and by a clock that is right (S46).
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.follow(ctx); err != nil {
 		return err
@@ -227,7 +230,13 @@ func (s *Store) Ready(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.InTx(ctx, func(context.Context) error { return nil })
+	if err := s.Admitting(); err != nil {
+		return err
+	}
+	if err := s.clocksAgree(ctx); err != nil {
+		return err
+	}
+	return s.db.writable(ctx)
 }
 
 // rows reads, in the transaction of ctx where there is one.

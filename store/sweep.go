@@ -21,13 +21,15 @@ const (
 
 // background runs what nobody waits for, until Close.
 func (s *Store) background(ctx context.Context) {
-	s.idle.Go(func() { s.repeat(ctx, "follow the change log", pollEvery, s.behind, s.follow) })
+	s.listenIn(ctx)
 	if s.beside {
 		return
 	}
 	if s.epochs != nil {
 		s.idle.Go(func() { s.epochs.watch(ctx) })
 	}
+	s.idle.Go(func() { s.repeat(ctx, "say that this node lives", tellEvery, s.node.news, s.beat) })
+	poke(s.node.news)
 	s.idle.Go(func() { s.repeat(ctx, "chain the record", chainEvery, nil, s.chainAll) })
 	s.idle.Go(func() { s.repeat(ctx, "sweep", sweepEvery, nil, s.sweep) })
 	s.idle.Go(func() { s.repeat(ctx, "read the sealing keys", readKeysEvery, nil, s.readKeys) })
@@ -37,6 +39,7 @@ func (s *Store) background(ctx context.Context) {
 func (s *Store) repeat(ctx context.Context, what string, every time.Duration, now <-chan struct{}, work func(context.Context) error) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,7 +47,13 @@ func (s *Store) repeat(ctx context.Context, what string, every time.Duration, no
 		case <-tick.C:
 		case <-now:
 		}
-		if err := work(ctx); err != nil && ctx.Err() == nil {
+		err := work(ctx)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		// The first of many is told, and then one in a while: this goes on until the trouble is over.
+		if failures++; failures%64 == 1 && ctx.Err() == nil {
 			s.log.Error("store: background work failed", "work", what, "error", err)
 		}
 	}
@@ -62,7 +71,10 @@ func (s *Store) chainAll(ctx context.Context) error {
 // sweep removes what is over its time, a few rows in a transaction, by index or in the order of making,
 // so that it holds nobody up however much there is.
 func (s *Store) sweep(ctx context.Context) error {
-	now := s.now()
+	now, err := s.safelyPast(ctx)
+	if err != nil {
+		return err
+	}
 	return errors.Join(
 		s.sweepOne(ctx, "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE until < $1 ORDER BY until LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM access_tokens WHERE hash IN (SELECT hash FROM access_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)", now),
@@ -73,17 +85,41 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.sweepOne(ctx, "DELETE FROM deliveries WHERE (org_id, id) IN (SELECT org_id, id FROM deliveries WHERE at < $1 ORDER BY at LIMIT $2)", now.Add(-delivery.KeepLog)),
 		s.sweepOne(ctx, "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until < $1 AND done_at <> 0 ORDER BY until LIMIT $2)", now),
 		s.sweepNotes(ctx),
+		s.sweepNodes(ctx),
 		s.sweepOld(ctx, &s.oldSessions, now.Add(-keepEnded)),
 		s.sweepOld(ctx, &s.oldGrants, now.Add(-keepEnded)),
 	)
 }
 
-// sweepOne removes batches until one is not full.
+// safelyPast is now by the slower of this machine's clock and the database's: a node whose clock is ahead
+// must not remove what still keeps a replay out.
+func (s *Store) safelyPast(ctx context.Context) (time.Time, error) {
+	now := s.now()
+	at, err := s.Clock(ctx)
+	if at.Before(now) {
+		now = at
+	}
+	return now, err
+}
+
+func (s *Store) sweepNodes(ctx context.Context) error {
+	at, err := s.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	return s.sweepOne(ctx, "DELETE FROM nodes WHERE id IN (SELECT id FROM nodes WHERE seen_at < $1 ORDER BY id LIMIT $2)", at.Add(-keepNodes))
+}
+
+// sweepOne removes batches until one is not full, or another node is at it.
 func (s *Store) sweepOne(ctx context.Context, q string, before time.Time) error {
 	for ctx.Err() == nil {
 		var n int64
-		err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-			n, err = t.exec(q, before, sweepBatch)
+		err := s.write(ctx, func(ctx context.Context, t *tx) error {
+			n = 0
+			mine, err := t.try(turnSweep)
+			if mine {
+				n, err = t.exec(q, before, sweepBatch)
+			}
 			return err
 		})
 		if err != nil || n < sweepBatch {
@@ -143,6 +179,9 @@ func (s *Store) sweepOld(ctx context.Context, o *oldRows, before time.Time) erro
 }
 
 func (t *tx) removeOld(o *oldRows, ids []string, before time.Time) error {
+	if mine, err := t.try(turnSweep); err != nil || !mine {
+		return err
+	}
 	for _, id := range ids {
 		n, err := t.exec(o.remove, id, before)
 		if err != nil {

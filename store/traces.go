@@ -16,9 +16,8 @@ func (s *Store) SaveTrace(ctx context.Context, v audit.Trace) error {
 		return err
 	}
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(`INSERT INTO traces (code, at, org_id, doc) VALUES ($1, $2, $3, $4)
+		return t.send(`INSERT INTO traces (code, at, org_id, doc) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (code) DO UPDATE SET at = excluded.at, org_id = excluded.org_id, doc = excluded.doc`, v.Code, v.At, v.Org, string(doc))
-		return err
 	})
 }
 

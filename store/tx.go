@@ -37,6 +37,7 @@ type tx struct {
 	after   []func() // run after COMMIT, before the caller is answered
 	depth   int
 	config  bool // holds turnConfig for itself
+	late    bool // wanted turnConfig after it had read: run again with it from the beginning
 }
 
 type txKey struct{}
@@ -79,20 +80,31 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 
 // perform runs a call's function on a wire, in tests once for nothing before it counts.
 func perform(c *call, on wire, twice bool, log *slog.Logger) {
+	if c.alone {
+		if c.err = stored(on.hold(turnConfig, false)); c.err != nil {
+			return
+		}
+	}
 	if twice && on.script("SAVEPOINT twice") == nil {
 		once(c, on, log)
+		if c.tx.late {
+			return
+		}
 		_ = on.script("ROLLBACK TO twice", "RELEASE twice") // a failure shows in what follows
 	}
 	once(c, on, log)
 }
 
 func once(c *call, on wire, log *slog.Logger) {
-	t := &tx{store: c.store, conn: on, depth: 1}
+	t := &tx{store: c.store, conn: on, depth: 1, config: c.alone}
 	c.tx = t
 	c.err = guard(context.WithValue(c.ctx, txKey{}, t), c.fn)
 	t.over = true
 	if c.err == nil {
 		c.err = t.broken
+	}
+	if t.late {
+		c.err = errTurn
 	}
 	if errors.Is(c.err, ErrPanic) {
 		log.Error("store: a transaction's function panicked", "function", nameOf(c.fn), "error", c.err)
@@ -137,12 +149,24 @@ func (s *Store) change(ctx context.Context, fn func(ctx context.Context, t *tx) 
 
 // alone takes the turn of configuration until the transaction ends.
 func (t *tx) alone() error {
-	if t.config {
-		return nil
+	if t.config || t.broken != nil {
+		return t.broken
 	}
 	t.config = true
-	return t.hold(turnConfig, false)
+	err := t.conn.hold(turnConfig, false)
+	if errors.Is(err, errTurn) {
+		t.late = true // it goes on, but will not commit
+		return nil
+	}
+	if err != nil {
+		t.broken = stored(err)
+	}
+	return t.broken
 }
+
+// errTurn: a transaction turns out to change configuration after it has read, and what it read may not be
+// so any more when its turn comes. It is run again, and has its turn from the beginning.
+var errTurn = errors.New("read before its turn")
 
 func (t *tx) hold(l turn, shared bool) error {
 	if t.broken != nil {
@@ -152,6 +176,18 @@ func (t *tx) hold(l turn, shared bool) error {
 		t.broken = stored(err)
 	}
 	return t.broken
+}
+
+// try takes a turn unless another node has it.
+func (t *tx) try(l turn) (bool, error) {
+	if t.broken != nil {
+		return false, t.broken
+	}
+	mine, err := t.conn.try(l)
+	if err != nil {
+		t.broken = stored(err)
+	}
+	return mine, t.broken
 }
 
 // send writes where nobody needs to know how many rows changed.

@@ -19,7 +19,8 @@ type wire interface {
 	rows(q string, scan func(*row), args []any) (int, error)
 	// script runs statements without parameters, savepoints above all.
 	script(texts ...string) error
-	// hold takes a turn until the transaction ends, for itself or shared with others that read.
+	// hold takes a turn until the transaction ends, for itself or shared with others that read. Whoever
+	// takes turnConfig for itself changes configuration; errTurn when it has read before.
 	hold(l turn, shared bool) error
 	// try takes a turn until the transaction ends, unless somebody has it.
 	try(l turn) (bool, error)
@@ -49,6 +50,8 @@ type database interface {
 	lineage(ctx context.Context) (string, error)
 	// listen calls wake whenever another node may have changed configuration, until ctx ends.
 	listen(ctx context.Context, wake func())
+	// writable tries whether a transaction commits.
+	writable(ctx context.Context) error
 	// close ends it after what was begun.
 	close()
 }

@@ -44,6 +44,7 @@ type call struct {
 	done  chan struct{}
 	err   error
 	tx    *tx
+	alone bool // has turnConfig from the beginning
 }
 
 const (
