@@ -193,7 +193,7 @@ func (s *settings) log(to io.Writer) *slog.Logger {
 // storeOptions is how the store of these settings is opened. beside is for a command that runs next to
 // a serve.
 func (s *settings) storeOptions(log *slog.Logger, beside bool) store.Options {
-	return store.Options{Path: s.Database.Path, Key: s.Key, KeyFile: s.KeyFile, Now: time.Now, Log: log, Beside: beside}
+	return store.Options{Path: s.Database.Path, DSN: s.Database.URL, Redis: s.Redis, Key: s.Key, KeyFile: s.KeyFile, Now: time.Now, Log: log, Beside: beside}
 }
 
 // errNoDatabase: a command that asks or changes makes no database where there is none.

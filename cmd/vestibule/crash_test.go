@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +33,10 @@ func serveCrash() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	slog.SetDefault(log)
 	_, port, _ := strings.Cut(at, ":")
+	dir := os.Getenv("VESTIBULE_TEST_DATA")
 	h, err := build(context.Background(), config{
-		Issuer: "http://localhost:" + port, DataDir: os.Getenv("VESTIBULE_TEST_DATA"), Now: time.Now, Log: log,
+		Issuer: "http://localhost:" + port, DataDir: dir, Now: time.Now, Log: log,
+		KeyFile: filepath.Join(dir, "vestibule.key"), Database: database{URL: os.Getenv("VESTIBULE_TEST_DSN")},
 		Own: func() []netip.AddrPort { return []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()} },
 	})
 	if err != nil {
@@ -47,6 +50,7 @@ func serveCrash() error {
 type mortal struct {
 	*world
 	port int
+	dsn  string // "" on SQLite
 	cmd  *exec.Cmd
 }
 
@@ -60,13 +64,14 @@ func newMortal(t *testing.T, seed func(*world)) *mortal {
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
 	w := &world{t: t, dir: t.TempDir(), clock: &clock{}, url: "http://localhost:" + strconv.Itoa(port), logged: &bytes.Buffer{}}
-	w.h, err = build(t.Context(), config{Issuer: w.url, DataDir: w.dir, Now: w.clock.now, Log: slog.New(slog.DiscardHandler),
+	c := keptIn(t, w.dir, config{Issuer: w.url, Now: w.clock.now, Log: slog.New(slog.DiscardHandler),
 		Own: func() []netip.AddrPort { return nil }})
+	w.h, err = build(t.Context(), c)
 	w.must(err)
 	w.seed()
 	seed(w)
 	w.h.close()
-	m := &mortal{world: w, port: port}
+	m := &mortal{world: w, port: port, dsn: c.Database.URL}
 	m.start()
 	t.Cleanup(func() { m.kill() })
 	return m
@@ -75,7 +80,7 @@ func newMortal(t *testing.T, seed func(*world)) *mortal {
 func (m *mortal) start() {
 	m.t.Helper()
 	m.cmd = exec.Command(os.Args[0])
-	m.cmd.Env = append(os.Environ(), "VESTIBULE_TEST_ROLE=crash", "VESTIBULE_TEST_DATA="+m.dir, "VESTIBULE_TEST_LISTEN=127.0.0.1:"+strconv.Itoa(m.port))
+	m.cmd.Env = append(os.Environ(), "VESTIBULE_TEST_ROLE=crash", "VESTIBULE_TEST_DATA="+m.dir, "VESTIBULE_TEST_DSN="+m.dsn, "VESTIBULE_TEST_LISTEN=127.0.0.1:"+strconv.Itoa(m.port))
 	m.cmd.Stderr = os.Stderr
 	out, err := m.cmd.StdoutPipe()
 	m.must(err)

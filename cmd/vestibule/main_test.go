@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime/debug"
 	"testing"
+
+	"github.com/vestibule-id/vestibule/internal/pgtest"
 )
 
 // roles are what the test binary plays when a test starts it again as a process of its own, to be
@@ -18,7 +20,9 @@ var roles = map[string]func() error{
 func TestMain(m *testing.M) {
 	role := os.Getenv("VESTIBULE_TEST_ROLE")
 	if role == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		pgtest.Stop()
+		os.Exit(code)
 	}
 	play, ok := roles[role]
 	if !ok {

@@ -88,11 +88,11 @@ func worldIn(t *testing.T, dir string, change func(*config)) *world {
 	}
 	at := l.Addr().(*net.TCPAddr)
 	w := &world{t: t, dir: dir, clock: &clock{}, url: "http://localhost:" + strings.Split(l.Addr().String(), ":")[1], logged: &bytes.Buffer{}}
-	c := config{
-		Issuer: w.url, DataDir: dir, Now: w.clock.now,
+	c := keptIn(t, dir, config{
+		Issuer: w.url, Now: w.clock.now,
 		Own: func() []netip.AddrPort { return []netip.AddrPort{at.AddrPort()} },
 		Log: slog.New(slog.NewTextHandler(&lockedBuffer{b: w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
+	})
 	if change != nil {
 		change(&c)
 	}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vestibule-id/vestibule/internal/pgtest"
+	"github.com/vestibule-id/vestibule/store"
+)
+
+// backend says on what the stories run: VESTIBULE_TEST_BACKEND is "" for SQLite, or "postgres".
+var backend = os.Getenv("VESTIBULE_TEST_BACKEND")
+
+// stored are the databases of the worlds of this process, by the directory of the world: one that is
+// opened again finds what it left.
+var stored sync.Map
+
+// keptIn says where a world that lies in dir keeps its data.
+func keptIn(t testing.TB, dir string, c config) config {
+	t.Helper()
+	c.DataDir = dir
+	if !strings.HasPrefix(backend, "postgres") {
+		return c
+	}
+	c.KeyFile = filepath.Join(dir, "vestibule.key")
+	if _, err := store.NewSealingKeyFile(c.KeyFile); err != nil && !errors.Is(err, store.ErrKeyExists) {
+		t.Fatal(err)
+	}
+	dsn, there := stored.Load(dir)
+	if !there {
+		dsn = pgtest.Prepared(t, "migrated", func(dsn string) error {
+			return store.Migrate(t.Context(), store.Options{DSN: dsn, Log: slog.New(slog.DiscardHandler)})
+		})
+		stored.Store(dir, dsn)
+	}
+	c.Database = database{URL: dsn.(string)}
+	return c
+}
