@@ -50,7 +50,7 @@ func (s *Store) LinkIdentity(ctx context.Context, org directory.OrgID, i directo
 		}
 		holder, err := s.PersonByIdentity(ctx, org, i.Key)
 		if err == nil && holder.ID != i.Person {
-			return directory.ErrIdentityTaken
+			return t.taken(directory.ErrIdentityTaken)
 		}
 		return err
 	})

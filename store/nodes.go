@@ -68,7 +68,7 @@ func (s *Store) Hold(use string, kids []string) {
 	poke(s.node.news)
 }
 
-// holds is what this node says that it has: signing keys, and the sealing keys' ids.
+// holds is what this node says that it has.
 func (s *Store) holds() string {
 	s.node.mu.Lock()
 	defer s.node.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *Store) holds() string {
 	for _, use := range slices.Sorted(maps.Keys(s.node.keys)) {
 		kids = append(kids, s.node.keys[use]...)
 	}
-	return strings.Join(append(kids, s.SealingKeyIDs()...), " ")
+	return strings.Join(kids, " ")
 }
 
 // beat says that this node lives, and compares the clocks.

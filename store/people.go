@@ -142,7 +142,7 @@ func (t *tx) putIdentifier(scope string, id directory.PersonID, i directory.Iden
 	n, err := t.exec(`INSERT INTO identifiers (scope_id, kind, value, person_id, verified_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (scope_id, kind, value) DO NOTHING`, scope, i.Kind, i.Value, id, i.VerifiedAt)
 	if err == nil && n == 0 {
-		return directory.ErrIdentifier
+		return t.taken(directory.ErrIdentifier)
 	}
 	return err
 }

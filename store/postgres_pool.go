@@ -213,11 +213,11 @@ func (p *postgres) attempt(c *call) (tries int, err error) {
 	defer func() { p.give(s) }()
 	if err := s.begin(c.ctx); err != nil {
 		s.rollback()
-		return s.tries(), stored(err)
+		return s.tries(false), stored(err)
 	}
 	perform(c, s, p.twice, p.log)
 	if c.err != nil {
-		tries = s.tries()
+		tries = s.tries(c.tx != nil && c.tx.met)
 		s.rollback()
 		return tries, c.err
 	}
@@ -225,7 +225,7 @@ func (p *postgres) attempt(c *call) (tries int, err error) {
 	if err == nil {
 		return 0, nil
 	}
-	tries = s.tries()
+	tries = s.tries(false)
 	s.rollback()
 	switch {
 	case !unknown:
@@ -237,12 +237,13 @@ func (p *postgres) attempt(c *call) (tries int, err error) {
 	return 0, ErrUnknown.With(err)
 }
 
-// tries is how often a function may be run that ended as this one did.
-func (s *session) tries() int {
+// tries is how often a function may be run that ended as this one did. met says that it found something
+// that what it had read did not tell.
+func (s *session) tries(met bool) int {
 	switch {
 	case s.fate == raced:
 		return raceTries
-	case s.fate == cut, s.collided:
+	case s.fate == cut, s.collided, met && s.asked:
 		return freshTries
 	default:
 		return 0

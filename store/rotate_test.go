@@ -69,6 +69,13 @@ func storyTheSealingKeyIsChangedWhileEverythingRuns(t *testing.T, o Options, _ *
 	beside.Beside = true
 	command := openTest(t, beside)
 	changed, err := command.SwitchSealingKey(t.Context(), id)
+	for begun := time.Now(); errors.Is(err, ErrNodesLack); { // until the service has read its key file
+		if time.Since(begun) > 20*time.Second {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		changed, err = command.SwitchSealingKey(t.Context(), id)
+	}
 	if err != nil || !changed {
 		t.Fatalf("%v, %v", changed, err)
 	}

@@ -37,6 +37,7 @@ type tx struct {
 	after   []func() // run after COMMIT, before the caller is answered
 	depth   int
 	config  bool // holds turnConfig for itself
+	met     bool // something was there that its reads had not seen: run again, they will
 	late    bool // wanted turnConfig after it had read: run again with it from the beginning
 }
 
@@ -162,6 +163,13 @@ func (t *tx) alone() error {
 		t.broken = stored(err)
 	}
 	return t.broken
+}
+
+// taken is the answer that something is another's. What the transaction read before may say otherwise
+// where another node wrote it meanwhile, so it is run again to see for itself.
+func (t *tx) taken(err error) error {
+	t.met = true
+	return err
 }
 
 // errTurn: a transaction turns out to change configuration after it has read, and what it read may not be

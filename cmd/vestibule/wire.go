@@ -57,7 +57,7 @@ func (c config) placed() config {
 
 // store is how the store is opened.
 func (c config) store() store.Options {
-	o := store.Options{Path: c.Database.Path, Key: c.Key, KeyFile: c.KeyFile, Now: c.Now, Log: c.Log}
+	o := store.Options{Path: c.Database.Path, DSN: c.Database.URL, Redis: c.Redis, Key: c.Key, KeyFile: c.KeyFile, Now: c.Now, Log: c.Log}
 	if !c.Watch.blind() {
 		o.Watch = c.Watch.transaction
 	}
