@@ -71,7 +71,12 @@ func schemaOf(c *conn) (version, needs int64, err error) {
 	return version, needs, err
 }
 
-func upSQLite(ctx context.Context, path string) (err error) {
+func upSQLite(ctx context.Context, path string) error {
+	return withSQLite(path, func(db *sql.DB) error { return upTo(ctx, goose.DialectSQLite3, db, sqliteTypes, schema) })
+}
+
+// withSQLite gives fn the file as database/sql has it, which goose uses.
+func withSQLite(path string, fn func(*sql.DB) error) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return err
@@ -83,10 +88,17 @@ func upSQLite(ctx context.Context, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1)
-	return up(ctx, goose.DialectSQLite3, db, sqliteTypes)
+	return fn(db)
 }
 
-func upPostgres(ctx context.Context, dsn string) (err error) {
+func upPostgres(ctx context.Context, dsn string) error {
+	return withPostgres(dsn, func(db *sql.DB) error {
+		return upTo(ctx, goose.DialectPostgres, db, postgresTypes, schema, goose.WithSessionLocker(oneByOne{}))
+	})
+}
+
+// withPostgres gives fn the database as database/sql has it, which goose uses.
+func withPostgres(dsn string, fn func(*sql.DB) error) (err error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return ErrDSN.Because(whyUnread(err))
@@ -101,10 +113,10 @@ func upPostgres(ctx context.Context, dsn string) (err error) {
 	}
 	db := stdlib.OpenDB(*config)
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return up(ctx, goose.DialectPostgres, db, postgresTypes, goose.WithSessionLocker(oneByOne{}))
+	return fn(db)
 }
 
-func up(ctx context.Context, dialect goose.Dialect, db *sql.DB, types dialectTypes, more ...goose.ProviderOption) error {
+func upTo(ctx context.Context, dialect goose.Dialect, db *sql.DB, types dialectTypes, version int64, more ...goose.ProviderOption) error {
 	files, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
 		return err
@@ -113,7 +125,7 @@ func up(ctx context.Context, dialect goose.Dialect, db *sql.DB, types dialectTyp
 	if err != nil {
 		return err
 	}
-	_, err = p.Up(ctx)
+	_, err = p.UpTo(ctx, version)
 	return err
 }
 
