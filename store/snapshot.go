@@ -29,6 +29,9 @@ type table struct {
 var notKept = map[string]string{
 	"nodes":   "who runs now",
 	"changes": "for the memory of who runs now",
+	"epochs":  "what is short-lived begins anew after a restore (S16)",
+	"notes":   "short-lived",
+	"counts":  "short-lived",
 }
 
 var createTable = regexp.MustCompile(`(?m)^CREATE TABLE (?:IF NOT EXISTS )?(\w+)`)
