@@ -7,11 +7,15 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -211,6 +215,77 @@ func (b *Broker) AddApp(ctx context.Context, a directory.Actor, app App) error {
 		})
 	})
 }
+
+// ChangeApp changes an app. change may run twice; what names it (id, client id, realm) and its own
+// registration stay.
+func (b *Broker) ChangeApp(ctx context.Context, a directory.Actor, id directory.AppID, change func(*App) error) error {
+	if err := directory.Allow(a, "", directory.ManageApps); err != nil {
+		return err
+	}
+	return b.Tx.InTx(ctx, func(ctx context.Context) error {
+		var fields []string
+		err := b.Apps.UpdateApp(ctx, id, func(app *App) error {
+			before := *app
+			if err := change(app); err != nil {
+				return err
+			}
+			app.ID, app.ClientID, app.Realm, app.Version, app.Registration = before.ID, before.ClientID, before.Realm, before.Version, before.Registration
+			after, err := app.checked()
+			if err != nil {
+				return err
+			}
+			*app, fields = after, changedFields(before, after)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		now := b.Now()
+		return b.Audit.Record(ctx, audit.Entry{
+			ID: string(directory.NewEntryID(now)), At: now, Actor: a.Ref(), Action: audit.AppChanged,
+			Target: audit.Ref{Kind: "app", ID: string(id)}, Detail: map[string]string{"fields": strings.Join(fields, ", ")},
+		})
+	})
+}
+
+// changedFields names what differs, for the record; values stay out of it.
+func changedFields(a, b App) []string {
+	var out []string
+	if a.Name != b.Name {
+		out = append(out, "name")
+	}
+	if a.Status != b.Status {
+		out = append(out, "status")
+	}
+	if !slices.Equal(a.Secrets, b.Secrets) {
+		out = append(out, "secrets")
+	}
+	// The settings by the names under which they are stored; all of them are plain JSON.
+	x, _ := json.Marshal(a.Settings)
+	y, _ := json.Marshal(b.Settings)
+	was, is := map[string]json.RawMessage{}, map[string]json.RawMessage{}
+	_, _ = json.Unmarshal(x, &was), json.Unmarshal(y, &is)
+	for name := range settingNames(was, is) {
+		if !bytes.Equal(was[name], is[name]) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func settingNames(maps ...map[string]json.RawMessage) map[string]bool {
+	out := map[string]bool{}
+	for _, m := range maps {
+		for name := range m {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// Checked is the app as it would be stored, its defaults filled in, or what is wrong with it.
+func (a App) Checked() (App, error) { return a.checked() }
 
 // unavailable says whether an error is a part that cannot be reached, which asking again may mend.
 func unavailable(err error) bool {

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -68,6 +69,44 @@ func (s *Service) SetOrgStatus(ctx context.Context, a Actor, org OrgID, to Statu
 	})
 }
 
+// ChangeOrg changes handle, name, status or contact of an organization. change may run twice.
+func (s *Service) ChangeOrg(ctx context.Context, a Actor, org OrgID, change func(*Org) error) error {
+	if err := Allow(a, org, ManageOrgs); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		var fields []string
+		err := s.UpdateOrg(ctx, org, func(o *Org) error {
+			before := *o
+			if err := change(o); err != nil {
+				return err
+			}
+			fields = differing(map[string]bool{"handle": before.Handle == o.Handle, "name": before.Name == o.Name,
+				"status": before.Status == o.Status, "contact": before.Contact == o.Contact})
+			if !ValidHandle(o.Handle) {
+				return ErrHandle
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.record(ctx, a, org, audit.OrgChanged, orgRef(org), map[string]string{"fields": strings.Join(fields, ", ")})
+	})
+}
+
+// differing names the fields that are not the same, in order.
+func differing(same map[string]bool) []string {
+	var out []string
+	for name, equal := range same {
+		if !equal {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // DeclareDomain marks a domain as the organization's own on the operator's word (S10): it is verified
 // without DNS.
 func (s *Service) DeclareDomain(ctx context.Context, a Actor, org OrgID, name string, via ConnectionID) error {
@@ -120,6 +159,19 @@ func (s *Service) Entitle(ctx context.Context, a Actor, e Entitlement) error {
 			return err
 		}
 		return s.record(ctx, a, e.Org, audit.AppEntitled, audit.Ref{Kind: "app", ID: string(e.App)}, nil)
+	})
+}
+
+// Unentitle ends an organization's use of an app.
+func (s *Service) Unentitle(ctx context.Context, a Actor, org OrgID, app AppID) error {
+	if err := Allow(a, org, ManageApps); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.RemoveEntitlement(ctx, org, app); err != nil {
+			return err
+		}
+		return s.record(ctx, a, org, audit.AppUnentitled, audit.Ref{Kind: "app", ID: string(app)}, nil)
 	})
 }
 

@@ -2,6 +2,8 @@ package directory
 
 import (
 	"context"
+	"reflect"
+	"strings"
 
 	"github.com/vestibule-id/vestibule/audit"
 )
@@ -34,6 +36,51 @@ func (s *Service) AddMember(ctx context.Context, a Actor, m Membership) error {
 			}
 		}
 		return s.record(ctx, a, m.Org, audit.MembershipCreated, personRef(m.Person), map[string]string{"kind": m.Kind})
+	})
+}
+
+// ChangePerson changes what is known of a person at home in home: names, locale, profile. What finds and
+// proves them stays as it is. change may run twice.
+func (s *Service) ChangePerson(ctx context.Context, a Actor, home OrgID, id PersonID, change func(*Person) error) error {
+	if err := Allow(a, home, ManagePeople); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		var fields []string
+		err := s.UpdatePerson(ctx, home, id, func(p *Person) error {
+			if p.Home != home {
+				return ErrPersonNotFound // another organization may only end its own membership (S3)
+			}
+			before := *p
+			if err := change(p); err != nil {
+				return err
+			}
+			fields = differing(map[string]bool{"name": before.Name == p.Name, "given_name": before.Given == p.Given, "family_name": before.Family == p.Family,
+				"locale": before.Locale == p.Locale, "profile": reflect.DeepEqual(before.Profile, p.Profile)})
+			p.Email, p.EmailSince, p.EmailProved = before.Email, before.EmailSince, before.EmailProved
+			p.Status, p.SessionsAfter, p.Source = before.Status, before.SessionsAfter, before.Source
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.record(ctx, a, home, audit.PersonChanged, personRef(id), map[string]string{"fields": strings.Join(fields, ", ")})
+	})
+}
+
+// ChangeMember replaces a membership that is there: its kind, its end, its status.
+func (s *Service) ChangeMember(ctx context.Context, a Actor, m Membership) error {
+	if err := Allow(a, m.Org, ManagePeople); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		if _, _, err := s.Person(ctx, m.Org, m.Person); err != nil {
+			return err
+		}
+		if err := s.PutMembership(ctx, m.Org, m); err != nil {
+			return err
+		}
+		return s.record(ctx, a, m.Org, audit.MembershipChanged, personRef(m.Person), map[string]string{"kind": m.Kind})
 	})
 }
 

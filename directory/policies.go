@@ -119,6 +119,102 @@ func (s *Service) SetPolicy(ctx context.Context, a Actor, org OrgID, wishes map[
 	})
 }
 
+// PolicyWishes are changes of one level's document, by setting key; nil takes a value away. Only the
+// platform has defaults and limits.
+type PolicyWishes struct {
+	Values, Defaults, Limits map[string]json.RawMessage
+}
+
+// SetLevelPolicy is SetPolicy for any level: the platform, a realm, an organization, an app. An app's
+// wishes are checked against the platform and its realm; at sign-in they fold after the organization's.
+func (s *Service) SetLevelPolicy(ctx context.Context, a Actor, at PolicyLevel, app RealmID, w PolicyWishes) error {
+	if at.Org != "" {
+		if len(w.Defaults)+len(w.Limits) > 0 {
+			return policy.ErrUnknown.Because("defaults and limits are the platform's")
+		}
+		return s.SetPolicy(ctx, a, at.Org, w.Values)
+	}
+	if err := Allow(a, "", ManageRealms); err != nil {
+		return err
+	}
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		own, err := s.PolicyDoc(ctx, at)
+		if err != nil {
+			return err
+		}
+		if at == (PolicyLevel{}) {
+			own, err = platformWishes(own, w)
+		} else {
+			own.Values, err = s.wishesBelow(ctx, at, app, own.Values, w)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.PutPolicyDoc(ctx, at, own); err != nil {
+			return err
+		}
+		return s.record(ctx, a, "", audit.PolicyChanged, levelRef(at), w.detail())
+	})
+}
+
+// platformWishes are checked as a whole: a default must lie within its limit.
+func platformWishes(own PolicyDoc, w PolicyWishes) (PolicyDoc, error) {
+	own.Values, own.Defaults, own.Limits = overlaid(own.Values, w.Values), overlaid(own.Defaults, w.Defaults), overlaid(own.Limits, w.Limits)
+	err := policy.CheckPlatform(policy.Level{Kind: policy.Platform, Values: own.Values, Defaults: own.Defaults, Limits: own.Limits})
+	return own, err
+}
+
+// wishesBelow checks a realm's or an app's wishes against what stands above them.
+func (s *Service) wishesBelow(ctx context.Context, at PolicyLevel, realm RealmID, before map[string]json.RawMessage, w PolicyWishes) (map[string]json.RawMessage, error) {
+	if len(w.Defaults)+len(w.Limits) > 0 {
+		return nil, policy.ErrUnknown.Because("defaults and limits are the platform's")
+	}
+	up := []PolicyLevel{{}}
+	if at.App != "" {
+		up = append(up, PolicyLevel{Realm: realm})
+	}
+	up = append(up, at)
+	docs := make([]PolicyDoc, len(up))
+	for i, level := range up[:len(up)-1] {
+		var err error
+		if docs[i], err = s.PolicyDoc(ctx, level); err != nil {
+			return nil, err
+		}
+	}
+	return merged(levels(up, docs, nil), before, w.Values)
+}
+
+func overlaid(before, wishes map[string]json.RawMessage) map[string]json.RawMessage {
+	after := map[string]json.RawMessage{}
+	maps.Copy(after, before)
+	for key, wish := range wishes {
+		if after[key] = wish; wish == nil {
+			delete(after, key)
+		}
+	}
+	return after
+}
+
+func (w PolicyWishes) detail() map[string]string {
+	out := map[string]string{}
+	for prefix, wishes := range map[string]map[string]json.RawMessage{"": w.Values, "default ": w.Defaults, "limit ": w.Limits} {
+		for key, wish := range wishes {
+			out[prefix+key] = string(wish)
+		}
+	}
+	return out
+}
+
+func levelRef(at PolicyLevel) audit.Ref {
+	switch {
+	case at.Realm != "":
+		return audit.Ref{Kind: "realm", ID: string(at.Realm)}
+	case at.App != "":
+		return audit.Ref{Kind: "app", ID: string(at.App)}
+	}
+	return audit.Ref{Kind: "platform"}
+}
+
 func merged(above []policy.Level, before, wishes map[string]json.RawMessage) (map[string]json.RawMessage, error) {
 	after := maps.Clone(before)
 	if after == nil {

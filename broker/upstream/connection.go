@@ -57,6 +57,14 @@ func (s *Service) Create(ctx context.Context, actor directory.Actor, org directo
 	return c, err
 }
 
+// Checked is the connection as it would be stored by the actor in place of before, or what is wrong with it.
+func (s *Service) Checked(actor directory.Actor, before, c Connection) (Connection, error) {
+	if c.Status == "" {
+		c.Status = Draft
+	}
+	return s.check(actor, before, c)
+}
+
 // Update changes a connection. change may run twice; what it must not touch (whose it is, and once it
 // was switched on whom it trusts) is put right or refused with ErrImmutable.
 func (s *Service) Update(ctx context.Context, actor directory.Actor, org directory.OrgID, id directory.ConnectionID, change func(*Connection) error) error {

@@ -10,6 +10,7 @@ package upstream
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -192,6 +193,14 @@ type Protocol struct {
 	// is the subject, the tenant. It cannot change once a connection has been switched on (S4). Two
 	// settings with equal pins name people alike. nil: Issuer decides alone.
 	Pins func(c Connection) string
+	// Config and Secret are zero values of the structs whose JSON a connection's Config and Secret are; a
+	// form or a file is made from their fields.
+	Config, Secret any
+	// Keys makes the keys of our own that a new connection has, as its Secret; nil where it has none.
+	Keys func(rand io.Reader, now time.Time, name string) (json.RawMessage, error)
+	// Import writes what a provider's document (SAML metadata) says of it over a connection; nil where
+	// there is no such document.
+	Import func(doc []byte, c Connection, now time.Time) (Connection, error)
 }
 
 // Protocols is the registry: cmd/vestibule/registry.go fills it.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/internal/yamlfile"
 )
 
 // A command is one word of the command line.
@@ -26,6 +27,9 @@ type command struct {
 
 var commands = []command{
 	{"serve", "run the service", runServe},
+	{"apply", "make what is there as YAML files say", runApply},
+	{"plan", "say what apply would change", runPlan},
+	{"export", "write what is there as YAML", runExport},
 	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
 	{"keys", "list and change signing keys, the sealing key and data keys", runKeys},
 	{"app", "let apps register themselves", runApp},
@@ -66,8 +70,10 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		switch {
 		case err == nil, errors.Is(err, errHelp):
 			return 0
-		case errors.Is(err, errUsage):
+		case errors.Is(err, errUsage), errors.Is(err, errChanges):
 			return 2
+		case errors.Is(err, errMisused):
+			return 1
 		}
 		explain(errs, err)
 		return 1
@@ -90,6 +96,10 @@ func usage(w io.Writer) {
 func explain(w io.Writer, err error) {
 	f := fault.Of(err)
 	fmt.Fprintf(w, "vestibule: %s\n", strings.ReplaceAll(f.Public, "\n", "\nvestibule: "))
+	if problems, ok := errors.AsType[yamlfile.Problems](err); ok {
+		fmt.Fprintln(w, problems)
+		return
+	}
 	if cause := f.Unwrap(); cause != nil {
 		fmt.Fprintf(w, "  because: %v\n", cause)
 	}
@@ -98,6 +108,8 @@ func explain(w io.Writer, err error) {
 var (
 	errHelp  = errors.New("help was asked for")
 	errUsage = errors.New("the command line was wrong")
+	// errMisused is errUsage for a command whose 2 means something else.
+	errMisused = errors.New("the command line was wrong")
 )
 
 func runVersion(_ context.Context, _ []string, out, _ io.Writer) error {

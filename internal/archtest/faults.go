@@ -22,7 +22,7 @@ type declaration struct {
 
 // terminal are the rooms whose own faults are printed by a command and never drawn as a page. What goes
 // wrong with Redis while people are served is wrapped in a fault of brief.
-var terminal = []string{"cmd/vestibule", "internal/demo", "internal/fakeidp", "store/redis"}
+var terminal = []string{"cmd/vestibule", "manifest", "internal/demo", "internal/fakeidp", "store/redis"}
 
 // Codes are the codes of all faults that the module declares and a page may show: each needs a page's
 // words.

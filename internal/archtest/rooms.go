@@ -88,7 +88,7 @@ var (
 	floor0 = []string{"internal/fault", "internal/outbound", "internal/brief", "themes", "audit"}
 	// storing are the rooms that declare what they need kept, and the types those declarations speak.
 	storing = []string{"broker", "flows", "broker/upstream", "mfa", "directory", "delivery", "scim", "audit", "themes", "policy",
-		"internal/brief", "internal/web", "internal/outbound"}
+		"internal/brief", "internal/web", "internal/outbound", "manifest"}
 )
 
 // rowOf finds a package's row; its own name wins over a pattern.

@@ -234,3 +234,43 @@ func entitlements(t *testing.T, w *World) {
 	ok(t, w.RemoveEntitlement(w.ctx, w.acme.Org.ID, app))
 	same(t, []bool{entitled(w.acme.Org.ID), entitled(w.mex.Org.ID), entitled(w.parent.ID)}, []bool{false, false, false})
 }
+
+// What exists is listed whole, in an order that does not depend on chance, and only its own.
+func lists(t *testing.T, w *World) {
+	all, err := w.RealmList(w.ctx)
+	ok(t, err)
+	var handles []string
+	for _, r := range all {
+		handles = append(handles, r.Handle)
+	}
+	same(t, handles, []string{"alpha", "bravo"})
+	orgs, err := w.OrgList(w.ctx, w.acme.Realm.ID)
+	ok(t, err)
+	seen := map[directory.OrgID]bool{"": true}
+	for _, o := range orgs {
+		if !seen[o.Parent] {
+			t.Errorf("%s stands before its parent", o.Handle)
+		}
+		seen[o.ID] = true
+	}
+	same(t, seen[w.acme.Org.ID] && seen[w.parent.ID] && !seen[w.emea.Org.ID], true)
+	apps, err := w.AppList(w.ctx, w.acme.App.Realm)
+	ok(t, err)
+	found := false
+	for i, a := range apps {
+		found = found || a.ID == w.acme.App.ID
+		if i > 0 && apps[i-1].ClientID >= a.ClientID {
+			t.Errorf("%s stands behind %s", a.ClientID, apps[i-1].ClientID)
+		}
+	}
+	same(t, found, true)
+	entitled, err := w.EntitlementList(w.ctx, w.acme.Org.ID)
+	ok(t, err)
+	same(t, len(entitled) == 1 && entitled[0].App == w.acme.App.ID, true)
+	people, err := w.PeopleAt(w.ctx, w.acme.Org.ID, "", 10)
+	ok(t, err)
+	same(t, len(people) == 1 && people[0].ID == w.acme.Person.ID, true)
+	people, err = w.PeopleAt(w.ctx, w.acme.Org.ID, w.acme.Person.ID, 10)
+	ok(t, err)
+	same(t, len(people), 0)
+}

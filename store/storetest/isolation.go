@@ -30,6 +30,7 @@ var global = map[string]string{
 	"ClaimRevocations": "the platform's", "KeepRevocation": "by claim", "FinishRevocation": "by claim",
 	"SessionsWith": "apps are the platform's", "RevokeTokensFor": "apps are the platform's",
 	"CreateRegistrationToken": "the platform's", "RegistrationToken": "by secret", "UseRegistrationToken": "by secret",
+	"RealmList": "the platform's: for export", "AppList": "apps are the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
 }
 
@@ -104,6 +105,18 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 		"OrgByHandle": func() string {
 			id, err := w.OrgByHandle(ctx, strangeRealm, o.Org.Handle)
 			return leak(err, otherRealm && id != "", id)
+		},
+		"OrgList": func() string {
+			list, err := w.OrgList(ctx, strangeRealm)
+			return leak(err, otherRealm && contains(list, o.Org.ID), list)
+		},
+		"EntitlementList": func() string {
+			list, err := w.EntitlementList(ctx, stranger)
+			return leak(err, contains(list, o.Org.ID), list)
+		},
+		"PeopleAt": func() string {
+			list, err := w.PeopleAt(ctx, stranger, "", 100)
+			return leak(err, contains(list, o.Org.ID), list)
 		},
 		"Children": func() string {
 			list, err := w.Children(ctx, stranger)

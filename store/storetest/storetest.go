@@ -19,6 +19,7 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/brief"
+	"github.com/vestibule-id/vestibule/manifest"
 )
 
 // Store is every storage interface of the house.
@@ -53,6 +54,7 @@ type Store interface {
 	audit.Recorder
 	audit.Traces
 	delivery.Queue
+	manifest.Lists
 	Revision(ctx context.Context) (int64, error)
 	Brief() brief.Store
 	Counter() brief.Counter
@@ -85,6 +87,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"realms":        realms,
 		"organizations": organizations,
 		"domains":       domains,
+		"lists":         lists,
 		"people":        people,
 		"memberships":   memberships,
 		"identities":    identities,

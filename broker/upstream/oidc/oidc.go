@@ -42,8 +42,10 @@ func Protocol() upstream.Protocol {
 		Open: func(c upstream.Connection, env upstream.Env) (upstream.Upstream, error) {
 			return open(c, env, docs)
 		},
-		Check: Check,
-		Pins:  pins,
+		Check:  Check,
+		Pins:   pins,
+		Config: Config{},
+		Secret: Secret{},
 	}
 }
 

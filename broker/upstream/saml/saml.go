@@ -10,9 +10,12 @@
 package saml
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -20,7 +23,38 @@ import (
 )
 
 // Protocol is this package's line in the registry.
-func Protocol() upstream.Protocol { return upstream.Protocol{Open: Open, Check: Check, Pins: Pins} }
+func Protocol() upstream.Protocol {
+	return upstream.Protocol{Open: Open, Check: Check, Pins: Pins, Config: Config{}, Secret: Secret{}, Keys: newKeys, Import: importMetadata}
+}
+
+func newKeys(rand io.Reader, now time.Time, name string) (json.RawMessage, error) {
+	s, err := NewSecret(rand, now, name)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
+}
+
+// importMetadata writes what an identity provider's metadata says over a connection. The entityID that
+// the connection has, if any, chooses among several.
+func importMetadata(doc []byte, c upstream.Connection, now time.Time) (upstream.Connection, error) {
+	m, err := ParseMetadata(bytes.NewReader(doc), c.Issuer)
+	if err != nil {
+		return c, err
+	}
+	if err := m.Valid(now); err != nil {
+		return c, err
+	}
+	var cfg Config
+	if len(c.Config) > 0 {
+		if cfg, err = parseConfig(c.Config); err != nil {
+			return c, err
+		}
+	}
+	c.Issuer = m.EntityID
+	c.Config, err = json.Marshal(m.Fill(cfg))
+	return c, err
+}
 
 // provider is an opened connection.
 type provider struct {
