@@ -222,6 +222,9 @@ func (a App) checked() (App, error) {
 	if a.Pairwise && !hostName.MatchString(a.Sector) {
 		return a, ErrAppSettings.Because("pairwise subjects need a sector, a host name in lower case, or redirect URIs on one host")
 	}
+	if err := a.checkTargets(); err != nil {
+		return a, err
+	}
 	for _, u := range append(slices.Clone(a.RedirectURIs), a.PostLogoutURIs...) {
 		if err := a.checkURI(u); err != nil {
 			return a, err

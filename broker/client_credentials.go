@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -147,7 +146,8 @@ func (l *lately) note(key string, now time.Time) {
 	l.at[key] = now
 }
 
-// mine says whether a token is for an app or was issued to it: nobody else learns anything of it.
-func (a App) mine(c accessClaims) bool {
-	return slices.Contains([]string{c.Audience, c.Client}, a.ClientID)
+// concerns says whether a token is for an app or was issued to it: nobody else learns anything of it. Our
+// own audience is no app's, whatever one is called.
+func (b *Broker) concerns(app App, c accessClaims) bool {
+	return c.Client == app.ClientID || c.Audience == app.ClientID && c.Audience != b.Issuer
 }

@@ -137,7 +137,7 @@ func (b *Broker) exchangeOnce(ctx context.Context, app App, subject inspected, m
 // shownBy checks a token that an app shows to have it exchanged: one that was issued to it or is for it.
 func (b *Broker) shownBy(ctx context.Context, app App, token string, refused *oauthError) (inspected, error) {
 	c, err := b.readAccess(ctx, token)
-	if err == nil && !app.mine(c) {
+	if err == nil && !b.concerns(app, c) {
 		err = errNotGood
 	}
 	var t inspected

@@ -49,7 +49,7 @@ func (b *Broker) introspection(ctx context.Context, app App, token string) (intr
 	if err != nil {
 		return introspection{}, err
 	}
-	if !app.mine(c) {
+	if !b.concerns(app, c) {
 		return introspection{}, errNotGood
 	}
 	if _, err := b.admitted(ctx, c); err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // What access tokens are for (RFC 8707). An app may ask for the audiences that the operator gave it; a
@@ -39,7 +40,28 @@ func (b *Broker) mayTarget(app App, audience string) bool {
 
 func absolute(uri string) bool {
 	u, err := url.Parse(uri)
-	return err == nil && u.Scheme != "" && (u.Host != "" || u.Opaque != "") && u.Fragment == "" && u.User == nil
+	return err == nil && !strings.ContainsFunc(uri, notVisible) && !strings.Contains(uri, "#") && u.Scheme != "" && (u.Host != "" || u.Opaque != "") && u.User == nil
+}
+
+// checkTargets refuses audiences that are no absolute URIs (RFC 8707 section 2), scopes that are none (RFC
+// 6749 section 3.3) or that mean something to us, and refresh tokens that stay where nothing else protects
+// them (S48).
+func (a App) checkTargets() error {
+	for _, aud := range a.Audiences {
+		if !absolute(aud) {
+			return ErrAppSettings.Because("an audience is an absolute URI without user and fragment: " + aud)
+		}
+	}
+	for _, s := range a.Scopes {
+		ours := slices.Contains(platformScopes, s) || s == scopeOffline || s == scopeOrgs || strings.HasPrefix(s, scopeOrg+":")
+		if s == "" || ours || strings.ContainsFunc(s, notVisible) || strings.ContainsAny(s, `"\`) {
+			return ErrAppSettings.Because("a scope of the app's own, without spaces and quotes: " + s)
+		}
+	}
+	if a.KeepRefresh && !a.keepsRefresh() {
+		return ErrAppSettings.Because("refresh tokens stay only where the app is confidential and its tokens are bound to its keys")
+	}
+	return nil
 }
 
 // audience says whom a token is for: the resource that is asked for now, else the one that the grant is

@@ -33,7 +33,8 @@ func fuzzHouse(f *testing.F) (*house, string) {
 	realm := directory.NewRealmID(time.Now())
 	secret, kept := broker.NewClientSecret(time.Now())
 	app := broker.App{ID: directory.NewAppID(time.Now()), Realm: realm, ClientID: "payments", Name: "Payments", Status: directory.Active, Settings: broker.Settings{Method: broker.SecretBasic,
-		RedirectURIs: []string{callback}}, Secrets: []broker.Secret{kept}}
+		RedirectURIs: []string{callback}, Scopes: []string{"ledger"}, Audiences: []string{"https://api.example"},
+		Grants: []broker.Grant{broker.GrantCode, broker.GrantRefresh, broker.GrantClient, broker.GrantExchange}}, Secrets: []broker.Secret{kept}}
 	native := broker.App{ID: directory.NewAppID(time.Now()), Realm: realm, ClientID: "native", Name: "Native", Status: directory.Active, Settings: broker.Settings{Method: broker.NoSecret,
 		Native: true, RedirectURIs: []string{"http://127.0.0.1/cb"}}}
 	org := directory.NewOrgID(time.Now())
@@ -134,6 +135,10 @@ func FuzzToken(f *testing.F) {
 		"", good, good + "&client_id=payments", good + "&client_id=payments&client_secret=x", good + "&client_id=native", good + "&code=z", good + "&x=%00", good + "&x=%ff",
 		good + "&client_assertion=e30.e30.x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "grant_type=refresh_token&refresh_token=x",
 		"grant_type=client_credentials", "grant_type=password", ";", "%", "=&=",
+		"grant_type=refresh_token&refresh_token=vrt_" + strings.Repeat("a", 43) + "." + strings.Repeat("b", 43) + "&scope=openid&resource=https://api.example",
+		"grant_type=client_credentials&organization=acme&scope=ledger&resource=https://api.example", "grant_type=client_credentials&organization=main/acme&resource=a&resource=b",
+		"grant_type=" + exchangeGrant + "&subject_token=vat_" + strings.Repeat("a", 43) + "&subject_token_type=" + accessToken + "&audience=https://api.example",
+		"grant_type=" + exchangeGrant + "&subject_token=e30.e30.x&subject_token_type=" + accessToken + "&resource=https://api.example&actor_token=x&actor_token_type=" + accessToken,
 	} {
 		f.Add("", seed, "")
 		f.Add("", seed, "payments:"+secret)
@@ -150,6 +155,9 @@ func FuzzToken(f *testing.F) {
 			Error  string `json:"error"`
 			Access string `json:"access_token"`
 		}
+		if form, _ := url.ParseQuery(body); w.Code == http.StatusOK && form.Get("grant_type") == "client_credentials" && credentials == "payments:"+secret {
+			return // the app, for itself
+		}
 		if w.Code == http.StatusRequestHeaderFieldsTooLarge || w.Code == http.StatusRequestEntityTooLarge {
 			return
 		}
@@ -157,6 +165,35 @@ func FuzzToken(f *testing.F) {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
 		if w.Header().Get("Cache-Control") != "no-store" || w.Code == 401 && w.Header().Get("WWW-Authenticate") == "" {
+			t.Fatalf("%d %v", w.Code, w.Header())
+		}
+	})
+}
+
+// FuzzTokenAsked: whatever is asked about a token or given up, nobody is told that a made-up one is good, no
+// answer is a 500, and nothing is stored by anybody.
+func FuzzTokenAsked(f *testing.F) {
+	h, secret := fuzzHouse(f)
+	for _, token := range []string{"", "x", "a.b.c", "e30.e30.", "vat_" + strings.Repeat("a", 43), "vrt_" + strings.Repeat("a", 43) + "." + strings.Repeat("b", 43), "vrt_.", "vat_", "grt_x.y", "\x00"} {
+		for _, path := range []string{"/introspect", "/revoke"} {
+			f.Add(path == "/revoke", "token="+url.QueryEscape(token), "payments:"+secret)
+			f.Add(path == "/revoke", "client_id=native&token_type_hint=refresh_token&token="+url.QueryEscape(token), "")
+		}
+	}
+	f.Fuzz(func(t *testing.T, revoke bool, body, credentials string) {
+		path := "/introspect"
+		if revoke {
+			path = "/revoke"
+		}
+		w := ask(t, h, http.MethodPost, path, "", body, func(r *http.Request) {
+			if credentials != "" {
+				r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(credentials)))
+			}
+		})
+		if w.Code >= 500 || strings.Contains(w.Body.String(), `"active":true`) {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		if w.Code < 413 && w.Header().Get("Cache-Control") != "no-store" || w.Code == 401 && w.Header().Get("WWW-Authenticate") == "" {
 			t.Fatalf("%d %v", w.Code, w.Header())
 		}
 	})
