@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/templates"
 )
@@ -52,6 +54,9 @@ func (b *Broker) answerError(w http.ResponseWriter, r *http.Request, to returnTo
 // asAuthError says a fault in OAuth's words, without its cause.
 func (b *Broker) asAuthError(ctx context.Context, err error) *authError {
 	f := fault.Of(err)
+	if errors.Is(err, ErrUnmet) {
+		return errUnmet
+	}
 	switch f.Kind {
 	case fault.Denied, fault.NotFound:
 		return &authError{"access_denied", "the person may not use this app in this organization"}
@@ -60,6 +65,29 @@ func (b *Broker) asAuthError(ctx context.Context, err error) *authError {
 	}
 	b.Log.ErrorContext(ctx, "authorization failed", "code", f.Code, "error", err)
 	return &authError{"server_error", "something broke on our side"}
+}
+
+// Decline is how a person who may not in goes back to their app: with its error, by a link or a form
+// (flows.Decliner).
+func (b *Broker) Decline(ctx context.Context, payload json.RawMessage, why error) (flows.Decline, error) {
+	var req authRequest
+	if err := json.Unmarshal(payload, &req); err != nil {
+		return flows.Decline{}, err
+	}
+	app, err := b.Apps.AppByID(ctx, req.App)
+	if err != nil {
+		return flows.Decline{}, err
+	}
+	if !app.allows(req.RedirectURI) || !postable(req.RedirectURI) {
+		return flows.Decline{}, nil // given up, or an address that no page of ours links to
+	}
+	e := b.asAuthError(ctx, why)
+	q := url.Values{"error": {e.code}, "error_description": {e.description}}
+	b.complete(req.returnTo, q)
+	if req.Mode == modeForm {
+		return flows.Decline{URL: req.RedirectURI, Fields: fieldsOf(q)}, nil
+	}
+	return flows.Decline{URL: withQuery(req.RedirectURI, q)}, nil
 }
 
 // answer sends the browser back to the app's registered address, which keeps its own query.

@@ -260,7 +260,10 @@ func (req *authRequest) mean(subjects ...string) {
 	if req.Meant != nil {
 		subjects = slices.DeleteFunc(subjects, func(s string) bool { return !slices.Contains(req.Meant, s) })
 	}
-	req.Meant = append([]string{}, subjects...)
+	if len(subjects) == 0 {
+		subjects = []string{""} // nobody: a list that is empty would be lost on its way, and mean anybody
+	}
+	req.Meant = subjects
 }
 
 // means says whether the app means that person.
@@ -297,7 +300,7 @@ const (
 	scopeOffline = "offline_access" // OpenID Connect Core section 11
 )
 
-// platformScopes are those that every app may ask for.
+// platformScopes are those that every app may ask for; more are in its settings.
 var platformScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeAddress, scopePhone, scopeOrg, scopePath}
 
 // mayAsk says whether a scope means something here for the app. Others are ignored, as OpenID Connect Core

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vestibule-id/vestibule/directory"
@@ -114,6 +115,9 @@ func refuse(f *fault.Error) Decision { return Decision{Refused: f} }
 
 // Decide says what comes next in a login. It is pure: no clock, no I/O, and asking twice moves nothing.
 func Decide(f Flow, p policy.Effective, s State) Decision {
+	if s.Org != nil && s.Org.Chain.Status() == directory.Active && !s.Org.Entitled && s.belongs() {
+		return refuse(ErrNotEntitled) // told to whom the organization is no secret
+	}
 	if s.Org != nil && (s.Org.Chain.Status() != directory.Active || !s.Org.Entitled) {
 		return refuse(ErrOrgUnavailable)
 	}
@@ -166,6 +170,12 @@ func (s State) counts(p Proof) bool {
 		}
 	}
 	return s.Person != nil && s.Person.AcceptsActive && s.Person.Member.Accepts == p.Connection && p.Connection != ""
+}
+
+// belongs says whether a member of the login's organization proved themselves to it, however long ago.
+func (s State) belongs() bool {
+	return s.Person != nil && s.Person.Person.Status == directory.Active && s.Person.Member.Org == s.Org.Chain.Org().ID &&
+		s.Person.Member.Holds(s.Now) && slices.ContainsFunc(s.Proofs, s.counts)
 }
 
 // Counting are the proofs that count in the organization and are fresh enough for it, newest first,

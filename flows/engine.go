@@ -13,6 +13,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/brief"
+	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/templates"
 )
@@ -343,6 +344,9 @@ func (e *Engine) refused(t *Turn, d Decision) error {
 	err := e.failure(t.Login, d.Refused, upstream.Connection{}, nil)
 	if f, ok := errors.AsType[*Failure](err); ok && t.State.Person != nil {
 		f.Who = t.State.Person.Person.Email
+		if errors.Is(err, ErrNoOrganization) {
+			f.Org = t.State.Person.Person.Home // whose administrators can help
+		}
 	}
 	return err
 }
@@ -370,6 +374,7 @@ func (e *Engine) end(ctx context.Context, l *Login, err error) error {
 		return err
 	}
 	e.keepTrace(ctx, l, f)
+	e.wayBack(ctx, l, f)
 	l.Attempt, l.Arrived = nil, nil
 	if l.Browser != ([sha256.Size]byte{}) {
 		f.Again = e.loginURL(l) + "?other=1"
@@ -389,8 +394,21 @@ func (e *Engine) ended(ctx context.Context, l *Login, err error) error {
 	f, ok := errors.AsType[*Failure](e.failure(l, err, upstream.Connection{}, nil))
 	if ok {
 		e.keepTrace(ctx, l, f)
+		e.wayBack(ctx, l, f)
 	}
 	return f
+}
+
+// wayBack lets whoever may not in tell the app so. What may be mended here is not told yet.
+func (e *Engine) wayBack(ctx context.Context, l *Login, f *Failure) {
+	d, ok := e.Finishers[l.Request.Finisher].(Decliner)
+	if !ok || fault.Of(f.Err).Kind != fault.Denied {
+		return
+	}
+	var err error
+	if f.Decline, err = d.Decline(ctx, l.Request.Payload, f.Err); err != nil {
+		e.Log.WarnContext(ctx, "no way back to the app", "error", err)
+	}
 }
 
 // keepTrace stores the story of a login that failed, under the code that its page shows. Where too many

@@ -18,6 +18,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/templates"
 )
 
 var (
@@ -26,6 +27,7 @@ var (
 	ErrOver           = fault.New(fault.Expired, "flows.over", "This sign-in is over: it took too long, or it was finished or started again.")
 	ErrElsewhere      = fault.New(fault.Expired, "flows.elsewhere", "This sign-in was started in another browser, or this browser has lost its cookie.")
 	ErrOrgUnavailable = fault.New(fault.Denied, "flows.org_unavailable", "You can't sign in to this app with that organization.")
+	ErrNotEntitled    = fault.New(fault.Denied, "flows.not_entitled", "Your organization does not use this app.")
 	ErrNotMember      = fault.New(fault.Denied, "flows.not_member", "You have no account in this organization.")
 	ErrSuspended      = fault.New(fault.Denied, "flows.suspended", "Your account is suspended.")
 	ErrNoOrganization = fault.New(fault.Denied, "flows.no_organization", "None of your organizations uses this app.")
@@ -113,6 +115,18 @@ type Finisher interface {
 	Finish(w http.ResponseWriter, r *http.Request, res Result) error
 }
 
+// Decliner is a finisher whose app can be told that somebody did not get in.
+type Decliner interface {
+	// Decline says how the person goes back to the app; the zero Decline is no way back.
+	Decline(ctx context.Context, payload json.RawMessage, why error) (Decline, error)
+}
+
+// Decline is an address to go to, by a link or, with fields, by posting them.
+type Decline struct {
+	URL    string
+	Fields []templates.FormField
+}
+
 // Opener opens a connection for use; opened ones are kept, bounded in time and number of callers.
 type Opener interface {
 	Open(ctx context.Context, c upstream.Connection) (upstream.Upstream, error)
@@ -128,9 +142,10 @@ type Failure struct {
 	Who        string // the account that was offered
 	Connection string // the provider's name, as people know it
 	Report     upstream.Report
-	Again      string // where starting again may help; ""
-	Used       bool   // the login was finished already
-	Locales    string // the app's ui_locales, best first
+	Again      string  // where starting again may help; ""
+	Used       bool    // the login was finished already
+	Decline    Decline // back to the app, with its error
+	Locales    string  // the app's ui_locales, best first
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }

@@ -112,12 +112,13 @@ type FormField struct{ Name, Value string }
 // and whom to ask.
 type NotMemberPage struct {
 	Org, App  string
-	Who       string // the account that was offered
-	Contact   string // e-mail address or https URL of the organization's help; "" when it publishes none
-	OtherURL  string // sign in with another account; "" shows no button
-	AppURL    string // back to the application; "" shows no button
-	Code      string // the trace code
-	Suspended bool   // there is a membership, and it is switched off
+	Who       string      // the account that was offered
+	Contact   string      // e-mail address or https URL of the organization's help; "" when it publishes none
+	OtherURL  string      // sign in with another account; "" shows no button
+	AppURL    string      // back to the application; "" shows no button
+	Fields    []FormField // what is posted to AppURL; none: a link
+	Code      string      // the trace code
+	Suspended bool        // there is a membership, and it is switched off
 }
 
 // OverPage says that a login cannot go on, and how to begin a new one.
@@ -184,8 +185,9 @@ type FaultPage struct {
 	RetryURL, RetryLabel string
 	// BackURL leads to the application, named App; "" shows no link.
 	BackURL, App string
-	Details      []Detail // folded, for an administrator
-	Status       int      // the HTTP status, chosen by whoever writes the page
+	Fields       []FormField // what is posted to BackURL; none: a link
+	Details      []Detail    // folded, for an administrator
+	Status       int         // the HTTP status, chosen by whoever writes the page
 }
 
 // Detail is one line of what an administrator wants to know. Name is one of the

@@ -73,6 +73,10 @@ func contactOf(chain directory.Chain) string {
 
 func (e *errorPages) page(f *flows.Failure, look templates.Look, contact string, status int) templates.Page {
 	code := audit.ShowCode(f.Trace)
+	back := f.Decline
+	if back.URL == "" {
+		back.URL = f.App.Home
+	}
 	switch {
 	case errors.Is(f.Err, flows.ErrElsewhere):
 		return templates.OverPage{Reason: templates.OverOtherBrowser, App: f.App.Name, AppURL: f.App.Home, Code: code}
@@ -82,18 +86,20 @@ func (e *errorPages) page(f *flows.Failure, look templates.Look, contact string,
 		return templates.OverPage{Reason: templates.OverExpired, App: f.App.Name, AppURL: f.App.Home, Code: code}
 	case errors.Is(f.Err, flows.ErrNotMember), errors.Is(f.Err, flows.ErrSuspended):
 		return templates.NotMemberPage{
-			Org: look.Org, App: f.App.Name, Who: f.Who, Contact: contact, OtherURL: f.Again, AppURL: f.App.Home,
+			Org: look.Org, App: f.App.Name, Who: f.Who, Contact: contact, OtherURL: f.Again, AppURL: back.URL, Fields: back.Fields,
 			Code: code, Suspended: errors.Is(f.Err, flows.ErrSuspended),
 		}
 	}
-	return e.faultPage(f, look, contact, code, status)
+	p := e.faultPage(f, look, contact, code, status)
+	p.BackURL, p.Fields = back.URL, back.Fields
+	return p
 }
 
 func (e *errorPages) faultPage(f *flows.Failure, look templates.Look, contact, code string, status int) templates.FaultPage {
 	what := fault.Of(f.Err)
 	p := templates.FaultOf(look.Lang, what.Code, templates.Names{Provider: f.Connection, Org: look.Org, App: f.App.Name})
 	p.Code, p.Status, p.Contact, p.Who = code, status, contact, look.Org
-	p.BackURL, p.App = f.App.Home, f.App.Name
+	p.App = f.App.Name
 	if f.Again != "" && mayMend(what) {
 		p.RetryURL = f.Again
 	}

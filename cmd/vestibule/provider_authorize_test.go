@@ -355,16 +355,6 @@ func TestPromptLoginAndMaxAgeAskThePersonAgain(t *testing.T) {
 	}
 }
 
-func TestSelectAccountDoesNotGoOnWithWhoeverIsSignedIn(t *testing.T) {
-	w := newWorld(t)
-	acme := w.addOIDC("acme", nil)
-	b, _ := w.signedIn(acme.org)
-	p := b.authorize(w, w.request(set("prompt", "select_account")))
-	if p.status != 200 || !strings.Contains(p.body, `name="identifier"`) && !strings.Contains(p.body, `name="org"`) {
-		t.Fatalf("%d %s", p.status, textOf(p.body))
-	}
-}
-
 func TestALoginHintFindsTheOrganizationAndReachesTheProvider(t *testing.T) {
 	w := newWorld(t)
 	acme := w.addOIDC("acme", nil)

@@ -97,6 +97,7 @@ func endPages() []templates.Page {
 	return []templates.Page{
 		templates.NotMemberPage{Org: "Acme Bank", App: app, Who: "sam@partner.example", Contact: "it@acmebank.example", OtherURL: "/login/again", AppURL: home, Code: trace},
 		templates.NotMemberPage{Org: "Acme Bank", App: app, Who: "sam@acmebank.example", Suspended: true, Code: trace},
+		templates.NotMemberPage{Org: "Acme Bank", App: app, Contact: "it@acmebank.example", AppURL: home + "callback", Fields: []templates.FormField{{Name: "error", Value: "access_denied"}}, Code: trace},
 		templates.OverPage{Reason: templates.OverExpired, App: app, AppURL: home, Code: trace},
 		templates.OverPage{Reason: templates.OverUsed, App: app, AppURL: home},
 		templates.OverPage{Reason: templates.OverOtherBrowser},
