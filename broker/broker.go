@@ -144,6 +144,8 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.Page("GET /logout", b.logout)
 	m.Foreign("POST /logout", b.keepLogout)
 	m.Page("POST /logout/confirm", b.logoutConfirmed)
+	m.Page("GET /logout/returned", b.logoutReturned)
+	m.Page("POST /logout/upstream", b.logoutUpstream)
 	m.Page("GET /device", b.device)
 	m.Page("POST /device", b.deviceTyped)
 	m.Page("GET /device/{approval}", b.deviceQuestion)

@@ -56,14 +56,14 @@ func (b *Broker) logout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(list) == 0 {
-		return b.loggedOut(w, r, req, "", nil)
+		return b.farewell(w, r, req.leaving(""))
 	}
 	target, org, hinted, err := b.meant(ctx, list, req)
 	if err != nil {
 		return err
 	}
 	if hinted {
-		return b.endLeg(w, r, req, list, target, org)
+		return b.endLeg(w, r, req, list, target, org, q)
 	}
 	return b.confirmLogout(w, r, req, target, q)
 }
@@ -160,14 +160,12 @@ func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var remains []string
 	var home directory.OrgID
 	for _, s := range list {
 		home = s.Home
 		if err := b.endSession(ctx, s.Session, "logout"); err != nil {
 			return err
 		}
-		remains = append(remains, b.upstreamsOf(ctx, s.Session)...)
 	}
 	b.Flows.Abandon(w)
 	if err := b.setSecrets(w, r, nil); err != nil {
@@ -176,73 +174,49 @@ func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 	if len(list) > 1 {
 		home = "" // several people were signed in here
 	}
-	return b.loggedOut(w, r, req, home, remains)
+	d := req.leaving(home)
+	for _, s := range list {
+		b.meets(ctx, &d, s)
+	}
+	return b.goOn(w, r, d)
 }
 
-// endLeg ends what the session was to one organization (S37): when nothing else is left, the session.
-func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutRequest, list []brought, s brought, org directory.OrgID) error {
+// endLeg ends what the session was to one organization (S37): when nothing else is left, the session. What
+// is left ends only if the person says so.
+func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutRequest, list []brought, s brought, org directory.OrgID, q url.Values) error {
 	ctx, now := r.Context(), b.Now()
+	d := req.leaving(org)
 	others := slices.DeleteFunc(slices.Clone(s.Orgs), func(m OrgMark) bool { return m.Org == org || !now.Before(m.Held) })
-	var remains []string
-	if len(others) == 0 {
-		if err := b.endSession(ctx, s.Session, "logout"); err != nil {
+	if len(others) > 0 {
+		if err := b.endPart(ctx, s.Session, org, "logout"); err != nil {
 			return err
 		}
-		var secrets []string
-		for _, x := range list {
-			if x.ID != s.ID {
-				secrets = append(secrets, x.secret)
+		rest, err := b.put(r, q)
+		if err != nil {
+			return err
+		}
+		d.Rest = rest
+		for _, m := range others {
+			if chain, err := b.Directory.OrgChain(ctx, m.Org); err == nil {
+				d.Remains = append(d.Remains, chain.Org().Name)
 			}
 		}
-		if err := b.setSecrets(w, r, secrets); err != nil {
-			return err
-		}
-	} else if err := b.endPart(ctx, s.Session, org, "logout"); err != nil {
+		return b.farewell(w, r, d)
+	}
+	if err := b.endSession(ctx, s.Session, "logout"); err != nil {
 		return err
 	}
-	for _, m := range others {
-		if chain, err := b.Directory.OrgChain(ctx, m.Org); err == nil {
-			remains = append(remains, chain.Org().Name)
+	var secrets []string
+	for _, x := range list {
+		if x.ID != s.ID {
+			secrets = append(secrets, x.secret)
 		}
 	}
-	return b.loggedOut(w, r, req, org, append(remains, b.upstreamsOf(ctx, s.Session)...))
-}
-
-// upstreamsOf names the identity providers where the person may still be signed in.
-func (b *Broker) upstreamsOf(ctx context.Context, s Session) []string {
-	var out []string
-	for _, p := range s.Proofs {
-		c, err := b.Judge.Connections.ConnectionByID(ctx, p.Connection)
-		if err != nil {
-			continue
-		}
-		chain, err := b.Directory.OrgChain(ctx, p.Org)
-		if err != nil {
-			continue
-		}
-		if name := c.Name + " · " + chain.Org().Name; !slices.Contains(out, name) {
-			out = append(out, name)
-		}
+	if err := b.setSecrets(w, r, secrets); err != nil {
+		return err
 	}
-	return out
-}
-
-// loggedOut sends the browser on, or says in the look and language of org what ended and what did not.
-func (b *Broker) loggedOut(w http.ResponseWriter, r *http.Request, req logoutRequest, org directory.OrgID, remains []string) error {
-	if req.after != "" {
-		return b.goAfter(w, req)
-	}
-	return b.page(w, r, org, req.app.Name, templates.LogoutDonePage{App: req.app.Name, AppURL: req.app.Home, Remains: remains})
-}
-
-func (b *Broker) goAfter(w http.ResponseWriter, req logoutRequest) error {
-	to := req.after
-	if req.state != "" {
-		to = withQuery(to, url.Values{"state": {req.state}})
-	}
-	w.Header().Set("Location", to)
-	w.WriteHeader(http.StatusSeeOther)
-	return nil
+	b.meets(ctx, &d, s)
+	return b.goOn(w, r, d)
 }
 
 func (b *Broker) page(w http.ResponseWriter, r *http.Request, org directory.OrgID, app string, p templates.Page) error {

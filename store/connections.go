@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -11,7 +12,7 @@ import (
 var _ upstream.Connections = (*Store)(nil)
 
 const (
-	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, version"
+	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, logout, version"
 	selectConnection  = "SELECT " + connectionColumns + " FROM connections "
 )
 
@@ -21,7 +22,7 @@ func (r *row) connection() (c upstream.Connection, private string) {
 		Type: upstream.Type(r.text()), Name: r.text(), Status: upstream.Status(r.text()), Issuer: r.text(),
 		Config: json.RawMessage(r.text()), Secret: r.bytes(), Offered: r.bool(), JIT: upstream.JIT(r.text()), Authoritative: r.bool(), Guests: r.bool()}
 	private = r.text()
-	c.Skew, c.Version = r.duration(), r.int()
+	c.Skew, c.Logout, c.Version = r.duration(), upstream.LogoutChoice(r.text()), r.int()
 	return c, private
 }
 
@@ -116,8 +117,8 @@ func (s *Store) CreateConnection(ctx context.Context, org directory.OrgID, c ups
 		if err != nil {
 			return err
 		}
-		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, 1)
+		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), 1)
 		if err != nil {
 			return err
 		}
@@ -132,6 +133,10 @@ func (s *Store) connectionDocs(ctx context.Context, t *tx, o *directory.Org, c u
 	}
 	secret, err = s.seal(ctx, t, string(o.Top), secretSlot(c), c.Secret)
 	return string(doc), secret, err
+}
+
+func logoutOf(c upstream.Connection) upstream.LogoutChoice {
+	return cmp.Or(c.Logout, upstream.LogoutLocal)
 }
 
 func (t *tx) touchConnection(c upstream.Connection) error {
@@ -186,8 +191,8 @@ func (s *Store) saveConnection(ctx context.Context, t *tx, was, c upstream.Conne
 		return err
 	}
 	n, err := t.exec(`UPDATE connections SET type = $1, name = $2, status = $3, issuer = $4, config = $5, secret = $6, offered = $7,
-		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, version = version + 1 WHERE id = $13 AND version = $14`,
-		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, c.ID, was.Version)
+		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, logout = $13, version = version + 1 WHERE id = $14 AND version = $15`,
+		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ID, was.Version)
 	if err != nil {
 		return err
 	}

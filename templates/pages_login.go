@@ -143,12 +143,22 @@ type LogoutConfirmPage struct {
 	CancelURL    string // "" shows no way back
 }
 
-// LogoutDonePage says what ended and what did not.
+// LogoutDonePage says what ended and what did not. AppURL leads on to the application.
 type LogoutDonePage struct {
 	App, AppURL string
 	// Remains names what stays signed in: "Okta of Acme Bank".
 	Remains []string
+	// Part: only what the application used has ended. RestAction is where a form ends the rest.
+	Part       bool
+	RestAction string
+	// Providers may be signed out of as well; each is a button named "connection" of the form at
+	// ProviderAction.
+	Providers      []LogoutProvider
+	ProviderAction string
 }
+
+// LogoutProvider is an identity provider where the person is signed in still.
+type LogoutProvider struct{ Value, Name string }
 
 // DevicePage asks for the code that a device shows. Wrong says that there is no such code.
 type DevicePage struct {

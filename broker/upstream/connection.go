@@ -140,6 +140,12 @@ func (s *Service) check(actor directory.Actor, before, c Connection) (Connection
 	if actor.Kind != directory.Operator && !slices.Equal(before.Private, c.Private) {
 		return Connection{}, directory.ErrDenied.Because("only the operator opens private targets")
 	}
+	if c.Logout == "" {
+		c.Logout = LogoutLocal
+	}
+	if c.Logout != LogoutLocal && !protocol.SignsOut {
+		return Connection{}, ErrNoSignOut
+	}
 	return protocol.Check(c)
 }
 
@@ -153,6 +159,9 @@ func checkFrame(c Connection) error {
 	}
 	if !slices.Contains([]JIT{"", JITOff, JITCreate}, c.JIT) {
 		return ErrConfig.Because("unknown rule for people without an account")
+	}
+	if !slices.Contains([]LogoutChoice{"", LogoutLocal, LogoutAsk, LogoutUpstream}, c.Logout) {
+		return ErrConfig.Because("unknown choice for logging out")
 	}
 	if c.Skew < 0 || c.Skew > MaxSkew {
 		return ErrConfig.Because("the clock may be off by ten minutes at most")
@@ -181,7 +190,7 @@ func changed(a, b Connection) []string {
 		"name": a.Name == b.Name, "status": a.Status == b.Status, "issuer": a.Issuer == b.Issuer,
 		"config": bytes.Equal(a.Config, b.Config), "guests": a.Guests == b.Guests, "secret": bytes.Equal(a.Secret, b.Secret),
 		"offered": a.Offered == b.Offered, "jit": a.JIT == b.JIT, "authoritative": a.Authoritative == b.Authoritative,
-		"private": slices.Equal(a.Private, b.Private), "skew": a.Skew == b.Skew,
+		"private": slices.Equal(a.Private, b.Private), "skew": a.Skew == b.Skew, "logout": a.Logout == b.Logout,
 	} {
 		if !same {
 			out = append(out, name)

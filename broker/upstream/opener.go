@@ -107,6 +107,20 @@ func (o *Opened) Probe(ctx context.Context) (r Report, ok bool, err error) {
 	return r, true, err
 }
 
+// SignOut says where the browser ends the person's session at the provider; ok is false when the provider
+// or its protocol has no such place.
+func (o *Opened) SignOut(ctx context.Context, s SignOut) (d Departure, ok bool, err error) {
+	out, ok := o.inner.(SignOuter)
+	if !ok {
+		return Departure{}, false, nil
+	}
+	err = o.fence.depart(ctx, func(ctx context.Context) error {
+		d, err = out.SignOut(ctx, s)
+		return err
+	})
+	return d, err == nil && d.URL != "", err
+}
+
 // Describe gives the connection's document about us; ok is false when its protocol has none.
 func (o *Opened) Describe() (contentType string, doc []byte, ok bool, err error) {
 	d, ok := o.inner.(Describer)

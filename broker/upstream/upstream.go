@@ -31,6 +31,7 @@ var (
 	ErrRejected           = fault.New(fault.Upstream, "upstream.rejected", "The answer of the organization's sign-in service could not be accepted.")
 	ErrReplay             = fault.New(fault.Upstream, "upstream.replay", "This sign-in answer was used before.")
 	ErrMalformed          = fault.New(fault.Invalid, "upstream.malformed", "The answer of the organization's sign-in service could not be read.")
+	ErrNoSignOut          = fault.New(fault.Invalid, "upstream.no_sign_out", "Connections of this kind cannot end the session at the provider: choose local.")
 	ErrDeclined           = fault.New(fault.Denied, "upstream.declined", "The organization's sign-in service did not sign you in.")
 	ErrImmutable          = fault.New(fault.Conflict, "upstream.immutable", "People already sign in through this connection, so whom it trusts cannot change. Make another connection.")
 )
@@ -53,6 +54,16 @@ type JIT string
 const (
 	JITCreate JIT = "create" // the account is made; the zero value "" means JITOff
 	JITOff    JIT = "off"    // refused: an administrator adds people
+)
+
+// LogoutChoice is what logging out here does to the session at the provider. Whatever it is, the session
+// here ends first, and the person is told where they are signed in still.
+type LogoutChoice string
+
+const (
+	LogoutLocal    LogoutChoice = "local"    // it stays
+	LogoutAsk      LogoutChoice = "ask"      // the person may end it too
+	LogoutUpstream LogoutChoice = "upstream" // the browser is sent to end it
 )
 
 // Connection is one organization's agreement with one identity provider.
@@ -82,6 +93,8 @@ type Connection struct {
 	// Private lists host:port targets that the operator allows although they are loopback or private
 	// (S23). Empty for tenants.
 	Private []string
+	// Logout is what logging out here does to the person's session at the provider; "" is LogoutLocal.
+	Logout LogoutChoice
 	// Skew is how far the provider's clock may be off; zero means the protocol's default.
 	Skew    time.Duration
 	Version int64
@@ -165,10 +178,22 @@ type (
 	Describer interface {
 		Describe() (contentType string, doc []byte, err error)
 	}
+	// SignOuter sends a browser to end the person's session at the provider.
+	SignOuter interface {
+		SignOut(ctx context.Context, s SignOut) (Departure, error)
+	}
 	// Checker validates and normalises settings before they are stored: URLs are parsed and
 	// re-serialised (S36), certificates read, an issuer fixed.
 	Checker func(c Connection) (Connection, error)
 )
+
+// SignOut is one browser's way to the provider's logout.
+type SignOut struct {
+	// Hint is the address that the person is known by here: a hint, and no more.
+	Hint string
+	// Return is where the provider sends the browser afterwards, SignedOutURL, and State comes back with it.
+	Return, State string
+}
 
 // Env is what an opened connection may use of the world.
 type Env struct {
@@ -201,6 +226,8 @@ type Protocol struct {
 	// Import writes what a provider's document (SAML metadata) says of it over a connection; nil where
 	// there is no such document.
 	Import func(doc []byte, c Connection, now time.Time) (Connection, error)
+	// SignsOut says that its upstreams are SignOuters.
+	SignsOut bool
 }
 
 // Protocols is the registry: cmd/vestibule/registry.go fills it.
@@ -214,6 +241,9 @@ func ReturnURL(base string, c directory.ConnectionID) string { return base + "/a
 func MetadataURL(base string, c directory.ConnectionID) string {
 	return base + "/connection/" + string(c) + "/metadata"
 }
+
+// SignedOutURL is where providers send a browser back to after a logout. It is registered there.
+func SignedOutURL(base string) string { return base + "/logout/returned" }
 
 // Connections is what this room needs kept.
 type Connections interface {

@@ -198,7 +198,7 @@ func (w *world) connectOIDC(org directory.OrgID, handle string, change func(*ups
 	}
 	c.Config = encode(w.t, config)
 	c.Secret = encode(w.t, oidc.Secret{ClientSecret: "s3cret-of-" + handle})
-	idp.AddClient(fakeidp.Client{ID: "vestibule", Secret: "s3cret-of-" + handle, Redirects: []string{upstream.ReturnURL(w.url, c.ID)}})
+	idp.AddClient(fakeidp.Client{ID: "vestibule", Secret: "s3cret-of-" + handle, Redirects: []string{upstream.ReturnURL(w.url, c.ID)}, PostLogout: []string{upstream.SignedOutURL(w.url)}})
 	made, err := w.h.connections.Create(ctx, operator, org, c)
 	w.must(err)
 	w.must(w.h.directory.DeclareDomain(ctx, operator, org, handle+".example", made.ID))

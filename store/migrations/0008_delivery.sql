@@ -54,8 +54,8 @@ INSERT INTO counters (name, n) VALUES ('revocations', 0);
 -- When an app's part of a session ended; its next sign-in gets another sid.
 ALTER TABLE session_apps ADD COLUMN ended_at {int} NOT NULL DEFAULT 0;
 
--- What logging out does to the session at the provider: '' leaves it.
-ALTER TABLE connections ADD COLUMN logout {key} NOT NULL DEFAULT '';
+-- What logging out does to the session at the provider.
+ALTER TABLE connections ADD COLUMN logout {key} NOT NULL DEFAULT 'local';
 
 CREATE INDEX sessions_home ON sessions (home_id, person_id, id);
 CREATE INDEX session_orgs_org ON session_orgs (org_id, session_id);

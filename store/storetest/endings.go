@@ -88,6 +88,7 @@ func endings(t *testing.T, w *World) {
 	// Grants end in batches, those of before a time.
 	for i := range 5 {
 		g := v.Grant
+		g.Refresh = broker.Refresh{}
 		g.ID, g.CodeHash, g.CreatedAt = directory.NewGrantID(now), hash(string(rune('a'+i))), now.Add(time.Duration(i)*time.Minute)
 		ok(t, w.CreateToken(w.ctx, v.Org.ID, g))
 	}

@@ -58,12 +58,13 @@ type Config struct {
 	NoAuthTime bool `json:"no_auth_time,omitempty"`
 }
 
-// Endpoints of a provider without discovery. UserInfo may be empty.
+// Endpoints of a provider without discovery. UserInfo and EndSession may be empty.
 type Endpoints struct {
 	Authorization string `json:"authorization"`
 	Token         string `json:"token"`
 	UserInfo      string `json:"userinfo,omitempty"`
 	JWKS          string `json:"jwks"`
+	EndSession    string `json:"end_session,omitempty"`
 }
 
 // Secret is what proves us to the provider: a secret of theirs, or a private key of ours (PEM, PKCS#8).
@@ -227,8 +228,8 @@ func checkEndpoints(c *upstream.Connection, cfg *Config, _ *Secret) (err error) 
 		return nil
 	}
 	e := *cfg.Endpoints
-	for _, u := range []*string{&e.Authorization, &e.Token, &e.JWKS, &e.UserInfo} {
-		if u == &e.UserInfo && e.UserInfo == "" {
+	for _, u := range []*string{&e.Authorization, &e.Token, &e.JWKS, &e.UserInfo, &e.EndSession} {
+		if (u == &e.UserInfo || u == &e.EndSession) && *u == "" {
 			continue
 		}
 		if *u, err = upstream.CleanURL(*u, c.Private); err != nil {

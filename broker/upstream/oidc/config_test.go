@@ -57,8 +57,8 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		"a tenant that is a word":      func(c *Config) { c.Tenant = "common" },
 		"a tenant of everybody":        func(c *Config) { c.Tenant = personal },
 		"endpoints without keys":       func(c *Config) { c.Endpoints = &Endpoints{Authorization: goodIssuer, Token: goodIssuer} },
-		"an endpoint without https":    func(c *Config) { c.Endpoints = &Endpoints{goodIssuer, "http://idp.example/t", "", goodIssuer} },
-		"an endpoint that is a script": func(c *Config) { c.Endpoints = &Endpoints{"javascript:alert(1)", goodIssuer, "", goodIssuer} },
+		"an endpoint without https":    func(c *Config) { c.Endpoints = &Endpoints{goodIssuer, "http://idp.example/t", "", goodIssuer, ""} },
+		"an endpoint that is a script": func(c *Config) { c.Endpoints = &Endpoints{"javascript:alert(1)", goodIssuer, "", goodIssuer, ""} },
 	} {
 		cfg := ok
 		change(&cfg)

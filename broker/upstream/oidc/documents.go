@@ -29,7 +29,7 @@ type documents struct {
 func (p *provider) metadata(ctx context.Context) (*metadata, error) {
 	if e := p.cfg.Endpoints; e != nil {
 		return &metadata{
-			issuer: p.conn.Issuer, authorization: e.Authorization, token: e.Token, userinfo: e.UserInfo, jwks: e.JWKS, s256: true,
+			issuer: p.conn.Issuer, authorization: e.Authorization, token: e.Token, userinfo: e.UserInfo, jwks: e.JWKS, endSession: e.EndSession, s256: true,
 		}, nil
 	}
 	kept := p.docs.metadata.GetOr(p.key(p.conn.Issuer), func() *remote[*metadata] {

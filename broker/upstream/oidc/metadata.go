@@ -15,14 +15,16 @@ type metadata struct {
 	token         string
 	userinfo      string // "" when there is none
 	jwks          string
-	s256          bool // PKCE with S256 is offered, or nothing is said
-	issParameter  bool // answers name their issuer (RFC 9207)
+	endSession    string // "" when there is none that can be used
+	s256          bool   // PKCE with S256 is offered, or nothing is said
+	issParameter  bool   // answers name their issuer (RFC 9207)
 	authMethods   []string
 	algorithms    []string
 	responseModes []string
 }
 
 type metadataJSON struct {
+	EndSession    string   `json:"end_session_endpoint"`
 	Issuer        string   `json:"issuer"`
 	Authorization string   `json:"authorization_endpoint"`
 	Token         string   `json:"token_endpoint"`
@@ -63,6 +65,9 @@ func parseMetadata(body []byte, private []string) (*metadata, error) {
 			return nil, ErrDiscovery.With(err)
 		}
 		*u.to = clean
+	}
+	if clean, err := upstream.CleanURL(in.EndSession, private); in.EndSession != "" && err == nil {
+		m.endSession = clean // nobody's sign-in may fail for it
 	}
 	return m, nil
 }

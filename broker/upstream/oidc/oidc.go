@@ -42,10 +42,11 @@ func Protocol() upstream.Protocol {
 		Open: func(c upstream.Connection, env upstream.Env) (upstream.Upstream, error) {
 			return open(c, env, docs)
 		},
-		Check:  Check,
-		Pins:   pins,
-		Config: Config{},
-		Secret: Secret{},
+		Check:    Check,
+		Pins:     pins,
+		Config:   Config{},
+		Secret:   Secret{},
+		SignsOut: true,
 	}
 }
 
