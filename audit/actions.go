@@ -55,6 +55,8 @@ var (
 	SealingKeyChanged   = says("sealing_key.changed", "{actor} changed the sealing key to {target}.")
 	DataKeyChanged      = says("data_key.changed", "{actor} changed the data key of {target}.")
 	SecretsDestroyed    = says("secrets.destroyed", "{actor} destroyed the secrets of {target}.")
+	BackupMade          = says("backup.made", "{actor} made a backup, under the sealing key {target}.")
+	BackupRestored      = says("backup.restored", "{actor} restored the backup {target}.")
 	PolicyChanged       = says("policy.changed", "{actor} changed the policy of {target}.")
 	ThemeChanged        = says("theme.changed", "{actor} changed the look of {target}.")
 	TraceRead           = says("trace.read", "{actor} looked up the trace {target}.")

@@ -48,7 +48,7 @@ func runRegistrationToken(ctx context.Context, args []string, out, errs io.Write
 	b := &broker.Broker{
 		Registrations: db, Directory: &directory.Service{Orgs: db}, Tx: db, Audit: db, Now: time.Now,
 	}
-	token, err := b.AddRegistrationToken(ctx, operatorActor, t)
+	token, err := b.AddRegistrationToken(ctx, commandLine, t)
 	if err != nil {
 		return err
 	}

@@ -80,9 +80,6 @@ func parseAnywhere(f *flag.FlagSet, args []string) ([]string, error) {
 	}
 }
 
-// operatorActor is who a command acts as.
-var operatorActor = directory.Actor{Kind: directory.Operator}
-
 // keyringOf is the keyring of a use as a command has it: it changes keys, and signs nothing.
 func keyringOf(db *store.Store, use string) *broker.Keyring {
 	k := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: time.Now, Use: use}
@@ -104,7 +101,7 @@ func commandStore(ctx context.Context, read func() (*settings, error), errs io.W
 
 func record(ctx context.Context, db *store.Store, org directory.OrgID, act audit.Action, target audit.Ref, detail map[string]string) error {
 	now := time.Now()
-	return db.Record(ctx, audit.Entry{ID: string(directory.NewEntryID(now)), At: now, Org: string(org), Actor: operatorActor.Ref(), Action: act,
+	return db.Record(ctx, audit.Entry{ID: string(directory.NewEntryID(now)), At: now, Org: string(org), Actor: commandLine.Ref(), Action: act,
 		Target: target, Detail: detail})
 }
 
@@ -131,7 +128,7 @@ func runKeysList(ctx context.Context, args []string, out, errs io.Writer) error 
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KEY\tUSE\tALGORITHM\tSTATE\t")
 	for _, use := range []string{"oidc", broker.AnchorUse} {
-		list, now, err := keyringOf(db, use).Report(ctx, operatorActor)
+		list, now, err := keyringOf(db, use).Report(ctx, commandLine)
 		if err != nil {
 			return err
 		}
@@ -236,7 +233,7 @@ func rotateSigning(ctx context.Context, read func() (*settings, error), alg stri
 		return err
 	}
 	defer db.Close()
-	key, err := keyringOf(db, "").Rotate(ctx, operatorActor, alg)
+	key, err := keyringOf(db, "").Rotate(ctx, commandLine, alg)
 	if err != nil {
 		return err
 	}
@@ -411,7 +408,7 @@ func runKeysRevoke(ctx context.Context, args []string, out, errs io.Writer) erro
 	} else if hasKey(list, rest[0]) {
 		use = broker.AnchorUse
 	}
-	done, err := keyringOf(db, use).Revoke(ctx, operatorActor, rest[0], from, db, db)
+	done, err := keyringOf(db, use).Revoke(ctx, commandLine, rest[0], from, db, db)
 	if err != nil {
 		return err
 	}
@@ -473,7 +470,7 @@ func runKeysDestroy(ctx context.Context, args []string, out, errs io.Writer) err
 		return err
 	}
 	people := &directory.Service{Realms: db, Orgs: db, Tx: db, Audit: db, Now: time.Now}
-	if err := people.DestroySecrets(ctx, operatorActor, db, o.ID, *confirm); err != nil {
+	if err := people.DestroySecrets(ctx, commandLine, db, o.ID, *confirm); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "The secrets of %s are destroyed. Backups from before still hold them, under the sealing key of their time.\n", *org)

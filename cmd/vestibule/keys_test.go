@@ -19,8 +19,17 @@ import (
 func (w *world) command(line string) (int, string) {
 	w.t.Helper()
 	var said bytes.Buffer
-	status := run(w.t.Context(), append(strings.Fields(line), "--database", "sqlite:"+filepath.Join(w.dir, "vestibule.db")), &said, &said)
+	status := run(w.t.Context(), append(strings.Fields(line), w.database()...), &said, &said)
 	return status, said.String()
+}
+
+// database is how a command finds the world's.
+func (w *world) database() []string {
+	at := "sqlite:" + filepath.Join(w.dir, "vestibule.db")
+	if dsn, ok := stored.Load(w.dir); ok {
+		at = dsn.(string)
+	}
+	return []string{"--database", at, "--key-file", filepath.Join(w.dir, "vestibule.key")}
 }
 
 func (w *world) commanded(line string) string {
@@ -194,7 +203,7 @@ func TestKeyCommandsSayWhatIsWrongWithThem(t *testing.T) {
 	} {
 		args := strings.Fields(c.line)
 		if len(args) > 1 && args[1] != "lst" {
-			args = append(args, "--database", "sqlite:"+filepath.Join(w.dir, "vestibule.db"))
+			args = append(args, w.database()...)
 		}
 		var said bytes.Buffer
 		if status := run(t.Context(), args, &said, &said); status != c.status || !strings.Contains(said.String(), c.says) {
