@@ -10,15 +10,17 @@ import (
 	"testing"
 
 	"github.com/vestibule-id/vestibule/internal/pgtest"
+	"github.com/vestibule-id/vestibule/internal/redistest"
 	"github.com/vestibule-id/vestibule/store"
 )
 
-// backend says on what the stories run: VESTIBULE_TEST_BACKEND is "" for SQLite, or "postgres".
+// backend says on what the stories run: VESTIBULE_TEST_BACKEND is "" for SQLite, "postgres", or
+// "postgres+redis" with short-lived state in Redis.
 var backend = os.Getenv("VESTIBULE_TEST_BACKEND")
 
-// stored are the databases of the worlds of this process, by the directory of the world: one that is
-// opened again finds what it left.
-var stored sync.Map
+// stored are the databases of the worlds of this process, and shortLived their Redis, by the directory of
+// the world: one that is opened again finds what it left.
+var stored, shortLived sync.Map
 
 // keptIn says where a world that lies in dir keeps its data.
 func keptIn(t testing.TB, dir string, c config) config {
@@ -39,5 +41,9 @@ func keptIn(t testing.TB, dir string, c config) config {
 		stored.Store(dir, dsn)
 	}
 	c.Database = database{URL: dsn.(string)}
+	if backend == "postgres+redis" {
+		url, _ := shortLived.LoadOrStore(dir, redistest.Shared(t)+"&timeout=5s") // the bound of one call is not what the stories are about
+		c.Redis = url.(string)
+	}
 	return c
 }
