@@ -75,7 +75,7 @@ const (
 	beatEvery   = time.Second
 	beatAgain   = 100 * time.Millisecond // while nothing may be used
 	beatSpacing = 20 * time.Millisecond  // between looks, however many ask for one
-	beatLate    = 5 * time.Second
+	beatLate    = 10 * time.Second
 	beatTime    = 3 * time.Second // for one look
 	beatOthers  = 15              // looks at an epoch that another node is beginning, before we begin another
 	beatGap     = 30 * time.Second
