@@ -107,7 +107,7 @@ func (b *Broker) deviceLogin(w http.ResponseWriter, r *http.Request, d deviceReq
 	if err != nil {
 		return err
 	}
-	list, err := b.browserSessions(ctx, r)
+	list, err := b.accounts(ctx, r, app, &authRequest{})
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,10 @@ func show(t *testing.T, w http.ResponseWriter, kit templatestest.Kit, look templ
 		leaving.URL = "/nowhere" // answers nothing, so that the page stays
 		page = leaving
 	}
+	if answer, ok := page.(templates.PostAnswerPage); ok {
+		answer.URL = "/nowhere"
+		page = answer
+	}
 	html, err := kit.Renderer.Render(look, page)
 	if err != nil {
 		t.Error(err)
@@ -153,6 +157,12 @@ func TestLongNamesStayInside(t *testing.T) {
 		templates.ChooseConnectionPage{App: app, Org: org, Who: mail, ChangeURL: "/", Items: item},
 		templates.LeavingPage{URL: "/", Provider: org, Host: domain, Org: org, Who: mail, ChangeURL: "/"},
 		templates.NotMemberPage{Org: org, App: app, Who: mail, Contact: "it@acmebank.example", OtherURL: "/", AppURL: "/", Code: "VB-7Q4K-29TM"},
+		templates.AccountsPage{Action: "/", App: app, Items: item},
+		templates.ConsentPage{
+			Action: "/", App: app, Org: org, Who: mail, Host: domain, Policy: "https://" + domain, Terms: "https://" + domain,
+			Items: []templates.ConsentItem{{Title: org, Detail: mail}},
+		},
+		templates.PostAnswerPage{URL: "/nowhere", Host: domain},
 		templates.OverPage{Reason: templates.OverUsed, App: app, AppURL: "/", Code: "VB-7Q4K-29TM"},
 		templates.LogoutConfirmPage{App: app, Who: mail, CancelURL: "/"},
 		templates.LogoutDonePage{App: app, AppURL: "/", Remains: []string{org}},

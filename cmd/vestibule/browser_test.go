@@ -61,7 +61,10 @@ func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/start":
 		http.Redirect(w, r, s.url+"/authorize?"+s.begin(r.URL.Query().Get("organization")), http.StatusFound)
 	case "/callback":
-		page(s.arrived(r.URL.Query()))
+		if err := r.ParseForm(); err != nil {
+			s.t.Error(err)
+		}
+		page(s.arrived(r.Form))
 	case "/favicon.ico":
 		w.WriteHeader(http.StatusNoContent)
 	default:
