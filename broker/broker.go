@@ -218,8 +218,8 @@ func (b *Broker) AddApp(ctx context.Context, a directory.Actor, app App) error {
 	})
 }
 
-// ChangeApp changes an app. change may run twice; what names it (id, client id, realm) and its own
-// registration stay.
+// ChangeApp changes an app. change may run twice; what names it (id, client id, realm), its own registration
+// and its status stay: SetAppStatus is the door for that.
 func (b *Broker) ChangeApp(ctx context.Context, a directory.Actor, id directory.AppID, change func(*App) error) error {
 	if err := directory.Allow(a, "", directory.ManageApps); err != nil {
 		return err
@@ -231,7 +231,8 @@ func (b *Broker) ChangeApp(ctx context.Context, a directory.Actor, id directory.
 			if err := change(app); err != nil {
 				return err
 			}
-			app.ID, app.ClientID, app.Realm, app.Version, app.Registration = before.ID, before.ClientID, before.Realm, before.Version, before.Registration
+			app.ID, app.ClientID, app.Realm, app.Version = before.ID, before.ClientID, before.Realm, before.Version
+			app.Registration, app.Status = before.Registration, before.Status
 			after, err := app.checked()
 			if err != nil {
 				return err
@@ -255,9 +256,6 @@ func changedFields(a, b App) []string {
 	var out []string
 	if a.Name != b.Name {
 		out = append(out, "name")
-	}
-	if a.Status != b.Status {
-		out = append(out, "status")
 	}
 	if !slices.Equal(a.Secrets, b.Secrets) {
 		out = append(out, "secrets")

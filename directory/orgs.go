@@ -69,7 +69,8 @@ func (s *Service) SetOrgStatus(ctx context.Context, a Actor, org OrgID, to Statu
 	})
 }
 
-// ChangeOrg changes handle, name, status or contact of an organization. change may run twice.
+// ChangeOrg changes handle, name or contact of an organization; its status has a door of its own,
+// SetOrgStatus. change may run twice.
 func (s *Service) ChangeOrg(ctx context.Context, a Actor, org OrgID, change func(*Org) error) error {
 	if err := Allow(a, org, ManageOrgs); err != nil {
 		return err
@@ -81,8 +82,8 @@ func (s *Service) ChangeOrg(ctx context.Context, a Actor, org OrgID, change func
 			if err := change(o); err != nil {
 				return err
 			}
-			fields = differing(map[string]bool{"handle": before.Handle == o.Handle, "name": before.Name == o.Name,
-				"status": before.Status == o.Status, "contact": before.Contact == o.Contact})
+			o.Status = before.Status
+			fields = differing(map[string]bool{"handle": before.Handle == o.Handle, "name": before.Name == o.Name, "contact": before.Contact == o.Contact})
 			if !ValidHandle(o.Handle) {
 				return ErrHandle
 			}

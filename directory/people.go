@@ -80,6 +80,11 @@ func (s *Service) ChangeMember(ctx context.Context, a Actor, m Membership) error
 		if err := s.PutMembership(ctx, m.Org, m); err != nil {
 			return err
 		}
+		if !m.Holds(s.Now()) {
+			if err := s.order(ctx, RevokeMembership, m.Org, string(m.Person), EndedSuspended); err != nil {
+				return err
+			}
+		}
 		return s.record(ctx, a, m.Org, audit.MembershipChanged, personRef(m.Person), map[string]string{"kind": m.Kind})
 	})
 }

@@ -103,7 +103,8 @@ func (s *Service) SetPolicy(ctx context.Context, a Actor, org OrgID, wishes map[
 				return err
 			}
 		}
-		above := levels(at[:len(at)-1], docs[:len(at)-1], chain)
+		// The last level is the one that writes: Check leaves what it set before out.
+		above := levels(at, docs, chain)
 		own := docs[len(docs)-1]
 		if own.Values, err = merged(above, own.Values, wishes); err != nil {
 			return err

@@ -2,13 +2,9 @@ package manifest_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -56,12 +52,13 @@ func worldAt(t *testing.T, dir string, beside bool) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
+	people := &directory.Service{Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db,
+		Revocations: db, Tx: db, Audit: db, Now: time.Now}
 	return &world{t: t, db: db, env: map[string]string{"SECRET": "a-client-secret-of-256-random-bits", "OTHER": "another-client-secret-of-random-bits"}, files: map[string]string{},
 		Service: &manifest.Service{
-			Directory: &directory.Service{Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db,
-				Tx: db, Audit: db, Now: time.Now},
+			Directory:   people,
 			Connections: &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: time.Now},
-			Broker:      &broker.Broker{Apps: db, Tx: db, Audit: db, Now: time.Now},
+			Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 			Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
 			Lists:       db, Revisions: db, Now: time.Now,
 		}}
@@ -279,5 +276,3 @@ func TestTheManualNamesEveryKey(t *testing.T) {
 		}
 	}
 }
-
-var _ = []any{context.Background, io.EOF, pem.Decode, x509.ParseCertificate}

@@ -135,6 +135,11 @@ func (p *planner) saveApp(rec appRecord, before, after broker.App, fresh bool) {
 		return
 	}
 	p.step(rec.at, Change{Kind: Alter, Noun: "app", Name: rec.clientID, ID: string(after.ID), Fields: fields}, func(ctx context.Context) error {
+		if before.Status != after.Status {
+			if err := p.Broker.SetAppStatus(ctx, p.actor, after.ID, after.Status); err != nil || len(fields) == 1 {
+				return err
+			}
+		}
 		return p.Broker.ChangeApp(ctx, p.actor, after.ID, func(a *broker.App) error {
 			registration, version := a.Registration, a.Version
 			*a = after

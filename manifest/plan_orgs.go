@@ -65,6 +65,10 @@ func (p *planner) org(rec *orgRecord) {
 	if p.err != nil {
 		return
 	}
+	if parent != nil && p.reserved(parent) || state != nil && p.reserved(state) {
+		p.wrong.Say(rec.at, "The organization %s/%s holds the operators of this platform; no file can make or change it, or what is below it.", defaultRealm, platformOrg)
+		return
+	}
 	if state == nil {
 		state = p.newOrg(rec, realm, parent)
 	} else {
@@ -76,6 +80,24 @@ func (p *planner) org(rec *orgRecord) {
 		p.policy(rec.policy.at, "organization", rec.realm+"/"+rec.handle, directory.PolicyLevel{Org: state.ID}, "", state.fresh, rec.policy)
 	}
 	p.theme(rec, state)
+}
+
+// reserved says whether an organization is that of the platform's operators, or below it (S60).
+func (p *planner) reserved(o *orgState) bool {
+	for up := o; up != nil; up = p.stateOf(up.Parent) {
+		if up.Handle == platformOrg && p.isDefault(up.Realm) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *planner) isDefault(realm directory.RealmID) bool {
+	if r, ok := p.realms[defaultRealm]; ok {
+		return r.ID == realm
+	}
+	r, err := p.Directory.RealmByHandle(p.ctx, defaultRealm)
+	return p.found(err) && r.ID == realm
 }
 
 func (p *planner) parentOf(rec *orgRecord) (*orgState, bool) {
@@ -158,11 +180,16 @@ func (p *planner) changeOrg(rec *orgRecord, have *orgState, parent *orgState) {
 	if len(fields) == 0 {
 		return
 	}
-	handle, id := rec.handle, have.ID
+	handle, id, status := rec.handle, have.ID, have.Status
 	have.Handle, have.Name, have.Status, have.Contact = handle, after.Name, after.Status, after.Contact
 	p.step(rec.at, Change{Kind: Alter, Noun: "organization", Name: rec.realm + "/" + handle, ID: string(id), Fields: fields}, func(ctx context.Context) error {
+		if status != after.Status {
+			if err := p.Directory.SetOrgStatus(ctx, p.actor, id, after.Status); err != nil || len(fields) == 1 {
+				return err
+			}
+		}
 		return p.Directory.ChangeOrg(ctx, p.actor, id, func(o *directory.Org) error {
-			o.Handle, o.Name, o.Status, o.Contact = handle, after.Name, after.Status, after.Contact
+			o.Handle, o.Name, o.Contact = handle, after.Name, after.Contact
 			return nil
 		})
 	})

@@ -52,13 +52,11 @@ func (p *planner) person(rec personRecord) {
 
 // operators refuses people of the organization whose people operate the platform (S60).
 func (p *planner) operators(o *orgState, rec personRecord) bool {
-	for up := o; up != nil; up = p.stateOf(up.Parent) {
-		if up.Handle == platformOrg && p.realms[defaultRealm].ID == up.Realm {
-			p.wrong.Say(rec.at, "The people of %s/%s operate this platform; no file makes anybody one of them.", defaultRealm, platformOrg)
-			return true
-		}
+	if !p.reserved(o) {
+		return false
 	}
-	return false
+	p.wrong.Say(rec.at, "The people of %s/%s operate this platform; no file makes anybody one of them.", defaultRealm, platformOrg)
+	return true
 }
 
 // links are the identities that a record names, with their connections found.
@@ -149,12 +147,9 @@ func (p *planner) savePerson(rec personRecord, name string, before, after direct
 	}
 	p.step(rec.at, Change{Kind: Alter, Noun: "person", Name: name, ID: string(after.ID), Fields: fields}, func(ctx context.Context) error {
 		if before.Status != after.Status {
-			if err := p.Directory.SetPersonStatus(ctx, p.actor, after.Home, after.ID, after.Status); err != nil {
+			if err := p.Directory.SetPersonStatus(ctx, p.actor, after.Home, after.ID, after.Status); err != nil || len(fields) == 1 {
 				return err
 			}
-		}
-		if len(fields) == 1 && before.Status != after.Status {
-			return nil
 		}
 		return p.Directory.ChangePerson(ctx, p.actor, after.Home, after.ID, func(to *directory.Person) error {
 			to.Name, to.Given, to.Family, to.Locale, to.Profile = after.Name, after.Given, after.Family, after.Locale, after.Profile

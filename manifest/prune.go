@@ -3,7 +3,6 @@ package manifest
 import (
 	"context"
 
-	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
@@ -84,9 +83,7 @@ func (p *planner) pruneApps(r realmState) {
 			continue // apps that registered themselves are nobody's to list
 		}
 		p.step(pruned, Change{Kind: Archive, Noun: "app", Name: a.ClientID, ID: string(a.ID), Fields: []Field{{Name: "status", Before: string(a.Status), After: string(directory.Suspended)}}},
-			func(ctx context.Context) error {
-				return p.Broker.ChangeApp(ctx, p.actor, a.ID, func(to *broker.App) error { to.Status = directory.Suspended; return nil })
-			})
+			func(ctx context.Context) error { return p.Broker.SetAppStatus(ctx, p.actor, a.ID, directory.Suspended) })
 	}
 }
 

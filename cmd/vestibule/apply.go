@@ -143,11 +143,12 @@ func (c *manifestRun) open(ctx context.Context, errs io.Writer) (*store.Store, e
 
 // manifestService are the use cases on a store, as far as files reach.
 func manifestService(db *store.Store) *manifest.Service {
+	people := &directory.Service{Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db,
+		Entitlements: db, Policies: db, Revocations: db, Tx: db, Audit: db, Now: time.Now}
 	return &manifest.Service{
-		Directory: &directory.Service{Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db,
-			Entitlements: db, Policies: db, Tx: db, Audit: db, Now: time.Now},
+		Directory:   people,
 		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: time.Now},
-		Broker:      &broker.Broker{Apps: db, Tx: db, Audit: db, Now: time.Now},
+		Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 		Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
 		Lists:       db, Revisions: db, Now: time.Now,
 	}
