@@ -73,6 +73,16 @@ var personal = []personalClaim{
 	{claimPhoneVerified, scopePhone, false, putPhoneVerified},
 }
 
+// scopeOf is the scope that brings a personal claim; "" for what is none.
+func scopeOf(claim string) string {
+	for _, p := range personal {
+		if p.name == claim {
+			return p.scope
+		}
+	}
+	return ""
+}
+
 const (
 	claimEmail         = "email"
 	claimEmailVerified = "email_verified"

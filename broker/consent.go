@@ -32,12 +32,20 @@ type Consent struct {
 	UpdatedAt time.Time
 }
 
-// covers says whether a request asks for nothing more.
+// covers says whether a request asks for nothing more. A claim by name is nothing more where its scope was
+// agreed to.
 func (c Consent) covers(req authRequest) bool {
-	lacks := func(have []string) func(string) bool {
-		return func(s string) bool { return !slices.Contains(have, s) }
+	for _, s := range req.Scope {
+		if !slices.Contains(c.Scope, s) {
+			return false
+		}
 	}
-	return !slices.ContainsFunc(req.Scope, lacks(c.Scope)) && !slices.ContainsFunc(asked(req.Claims).all(), lacks(c.Claims))
+	for _, name := range asked(req.Claims).all() {
+		if !slices.Contains(c.Claims, name) && !slices.Contains(c.Scope, scopeOf(name)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Consents keeps what people let apps do.

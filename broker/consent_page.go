@@ -57,8 +57,7 @@ func consentItems(lang, org string, app App, req authRequest) []templates.Consen
 	}
 	var more []string
 	for _, name := range asked(req.Claims).all() {
-		i := slices.IndexFunc(personal, func(p personalClaim) bool { return p.name == name })
-		if i < 0 || slices.Contains(req.Scope, personal[i].scope) {
+		if slices.Contains(req.Scope, scopeOf(name)) {
 			continue // its scope says it
 		}
 		if words := templates.Say(lang, "consent.claim."+name); !slices.Contains(more, words) {

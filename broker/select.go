@@ -103,6 +103,10 @@ func (b *Broker) chooseAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// One kept request begins as many logins as somebody posts choices: they are counted (S53).
+	if err := b.Limits.AuthorizePerNetwork.Check(r.Context(), b.Counter, b.network(r)); err != nil {
+		return err
+	}
 	q, err := b.picked(r.Context(), r.PathValue("select"))
 	if err != nil {
 		return err

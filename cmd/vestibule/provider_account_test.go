@@ -124,6 +124,21 @@ func TestSelectAccountAsksNobodyWhereNobodyIsSignedIn(t *testing.T) {
 	newBrowser(t).authorize(w, w.request(func(v url.Values) { in(c.org)(v); pickAccount(v) })).code(t)
 }
 
+// S53: one request that waits for a choice begins no more logins than its network may begin.
+func TestS53ChoicesAreCountedPerNetwork(t *testing.T) {
+	w := worldIn(t, t.TempDir(), func(c *config) { c.Limits = broker.DefaultLimits(); c.Limits.AuthorizePerNetwork.Most = 8 })
+	c := w.addOIDC("acme", nil)
+	b, _ := w.signedIn(c.org)
+	p, _ := b.asksAccount(w, func(v url.Values) { in(c.org)(v); pickAccount(v) })
+	last := 0
+	for range 10 {
+		last = b.send(http.MethodPost, p.url.String(), url.Values{"session": {"another"}}, false).status
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the tenth choice: %d", last)
+	}
+}
+
 // A hint of the app's narrows the choice; for an app that shares no sign-in, others are none.
 func TestSelectAccountOffersWhomTheAppCanHave(t *testing.T) {
 	w, acme, b, subs := threeAccounts(t)

@@ -144,7 +144,7 @@ func TestEveryCodeThatALoginShowsIsKept(t *testing.T) {
 		c := w.addOIDC("acme", nil)
 		b := newBrowser(t)
 		b.signIn(w, in(c.org))
-		p := b.authorize(w, w.request(set("prompt", "select_account")))
+		p := b.takes(b.authorize(w, w.request(set("prompt", "select_account"))), "another")
 		w.must(w.h.directory.SetOrgStatus(t.Context(), operator, c.org, directory.Suspended))
 		at := b.send(http.MethodPost, w.url+p.url.Path+"/identify", url.Values{"org": {string(c.org)}}, false)
 		if !kept(w, at) {
@@ -284,7 +284,7 @@ func TestOddPathsAreNoErrorOfOurs(t *testing.T) {
 	b := newBrowser(t)
 	for _, odd := range []string{"%00", "%ff%fe", "%0d%0aX:%20y", "..%2f..%2fetc", strings.Repeat("a", 9000), "%e2%80%ae"} {
 		for _, at := range []string{"/connection/" + odd + "/metadata", "/login/" + odd, "/arrive/" + odd, "/login/" + strings.Repeat("A", 43) + "?t=" + odd,
-			"/arrive/x?state=" + odd, "/logout?continue=" + odd, "/authorize?continue=" + odd, "/theme/" + odd, "/theme/" + odd + ".css", "/" + odd} {
+			"/arrive/x?state=" + odd, "/logout?continue=" + odd, "/authorize?continue=" + odd, "/select/" + odd, "/consent/" + odd, "/theme/" + odd, "/theme/" + odd + ".css", "/" + odd} {
 			if p := b.get(w, at); p.status >= 500 || p.header.Get("X") != "" {
 				t.Errorf("%.80s: %d", at, p.status)
 			}
@@ -297,6 +297,7 @@ func TestOddPathsAreNoErrorOfOurs(t *testing.T) {
 func TestSigningOutOfEverythingEndsWhatWasNotFinished(t *testing.T) {
 	w, _, strict, b := twoLegs(t)
 	p := b.authorize(w, w.request(set("prompt", "select_account")))
+	p = b.takes(p, "another")
 	picker := b.answer(p, "identifier", "ada@lax.example") // proved by the provider, anew
 	if !strings.Contains(picker.body, "/choose") {
 		t.Fatalf("no picker: %s", textOf(picker.body))

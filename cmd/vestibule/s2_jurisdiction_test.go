@@ -1,8 +1,10 @@
 package main
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -270,6 +272,24 @@ func TestS2NoSequenceOfLoginsLinksAndSwitchesGivesACodeInB(t *testing.T) {
 				o := org()
 				if form("/choose", func(v url.Values) { v.Set("org", string(o)); v.Set("remember", "1") }) {
 					judge("picked " + string(o))
+				}
+			},
+			"account": func(rt *rapid.T) {
+				if !strings.HasPrefix(p.url.Path, "/select/") {
+					return
+				}
+				offered := slices.Sorted(maps.Values(p.accounts()))
+				if len(offered) == 0 {
+					return
+				}
+				chosen := rapid.SampledFrom(offered).Draw(rt, "account")
+				p = b.takes(p, chosen)
+				judge("account " + chosen)
+			},
+			"agree": func(*rapid.T) {
+				if strings.HasPrefix(p.url.Path, "/consent/") {
+					p = b.decides(p, "allow")
+					judge("agreed")
 				}
 			},
 			"other": func(*rapid.T) {
