@@ -1,7 +1,6 @@
 package main
 
 import (
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -278,7 +277,11 @@ func TestS2NoSequenceOfLoginsLinksAndSwitchesGivesACodeInB(t *testing.T) {
 				if !strings.HasPrefix(p.url.Path, "/select/") {
 					return
 				}
-				offered := slices.Sorted(maps.Values(p.accounts()))
+				var offered []string
+				for _, session := range p.accounts() {
+					offered = append(offered, session)
+				}
+				slices.Sort(offered)
 				if len(offered) == 0 {
 					return
 				}
