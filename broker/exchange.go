@@ -21,7 +21,10 @@ var (
 	errActorToken   = &oauthError{"invalid_request", "the actor_token is no good access token of the same organization that this app holds or is the audience of", http.StatusBadRequest}
 	errExchange     = &oauthError{"invalid_request", "subject_token with subject_token_type " + accessTokenType + ", and audience or resource, are needed; other types of tokens are not taken or given", http.StatusBadRequest}
 	errMayNotUse    = &oauthError{"invalid_target", "the person may not use this app in this organization", http.StatusBadRequest}
-	errUnbound      = &oauthError{"invalid_request", "a token that is bound to a key is exchanged for one that is: a DPoP proof is needed", http.StatusBadRequest}
+	// A third party needs the person's consent, which nobody asks here; to an unshared app a sign-in to another
+	// is none.
+	errNoExchange = &oauthError{"unauthorized_client", "this app takes no tokens of others", http.StatusBadRequest}
+	errUnbound    = &oauthError{"invalid_request", "a token that is bound to a key is exchanged for one that is: a DPoP proof is needed", http.StatusBadRequest}
 )
 
 // exchanging is a token exchange request (RFC 8693 section 2.1) of an app that proved itself.
@@ -59,8 +62,8 @@ func (in exchanging) target(app App) (string, error) {
 // it. Organization, realm, person and auth_time stay; acr is never raised; the new token ends with the old
 // one, by time or by revocation (S6).
 func (b *Broker) exchange(ctx context.Context, app App, in exchanging) (tokens, error) {
-	if !app.confidential() || app.ThirdParty {
-		return tokens{}, errPublicClient // nobody asked the person for consent
+	if !app.confidential() || app.ThirdParty || app.Unshared {
+		return tokens{}, errNoExchange
 	}
 	aud, err := in.target(app)
 	if err != nil {

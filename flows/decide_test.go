@@ -175,6 +175,40 @@ func same(a, b *fault.Error) bool {
 }
 
 // A policy that nobody resolved locks: it is the strictest there is.
+// What goes on while the person is away is bound by the rules of refresh tokens, not by those of sessions;
+// everything else is judged as ever.
+func TestDecideForAnAppThatGoesOnAlone(t *testing.T) {
+	const day = 24 * time.Hour
+	short := map[string]string{"session.lifetime": `"15m"`, "session.idle": `"5m"`}
+	for _, c := range []struct {
+		name   string
+		policy map[string]string
+		change func(*State)
+		done   bool
+	}{
+		{name: "long after the session's end", policy: short, done: true},
+		{name: "the sign-in is too old", change: func(s *State) { s.Marks[0].Since = start.Add(-30 * day) }},
+		{name: "not renewed for too long", change: func(s *State) { s.Marks[0].Seen = start.Add(-14 * day) }},
+		{name: "the lifetime is shorter now", policy: map[string]string{"tokens.refresh_lifetime": `"7d"`}},
+		{name: "the pause is shorter now", policy: map[string]string{"tokens.refresh_idle": `"1d"`}},
+		{name: "the ceiling of the grant", change: func(s *State) { s.Marks[0].Held = start }},
+		{name: "signed out everywhere", change: func(s *State) { s.Person.Person.SessionsAfter = start.Add(-9 * day) }},
+		{name: "the provider's word is over", change: func(s *State) { s.Proofs[0].Until = start }},
+		{name: "the proof counts no more", change: func(s *State) { s.Org.Usable = nil }},
+		{name: "a session, not offline", change: func(s *State) { s.Offline = false }},
+	} {
+		s := signedIn()
+		s.Offline, s.Proofs, s.Since = true, []Proof{proof("con_a", "org_a", 10*day)}, start.Add(-10*day)
+		s.Marks = []Mark{{Org: "org_a", Since: start.Add(-10 * day), Seen: start.Add(-2 * day), Held: start.Add(20 * day)}}
+		if c.change != nil {
+			c.change(&s)
+		}
+		if d := Decide(DefaultFlow, rules(t, c.policy), s); d.Done != c.done {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+	}
+}
+
 func TestDecideUnderAForgottenPolicy(t *testing.T) {
 	if d := Decide(DefaultFlow, policy.Effective{}, signedIn()); d.Done {
 		t.Error("a session of half an hour is good under no policy at all")
@@ -294,7 +328,7 @@ func state(rt *rapid.T) State {
 	if odd("route") {
 		s.Route = Route(rapid.IntRange(0, int(RouteChosen)).Draw(rt, "by"))
 	}
-	s.Force, s.Arrived = odd("force"), odd("arrived")
+	s.Force, s.Arrived, s.Offline = odd("force"), odd("arrived"), odd("offline")
 	if rapid.Bool().Draw(rt, "in a login") {
 		s.Started = ago("started")
 	}
@@ -428,7 +462,9 @@ func TestS2WhoeverIsLetInHasAProofThatCounts(t *testing.T) {
 func TestAStricterPolicyLetsInNobodyMore(t *testing.T) {
 	often(t, func(rt *rapid.T) {
 		s := state(rt)
-		strict, lax := rules(rt, map[string]string{"session.lifetime": `"15m"`, "session.idle": `"5m"`}), rules(rt, nil)
+		strict, lax := rules(rt, map[string]string{
+			"session.lifetime": `"15m"`, "session.idle": `"5m"`, "tokens.refresh_lifetime": `"1h"`, "tokens.refresh_idle": `"1h"`,
+		}), rules(rt, nil)
 		if Decide(DefaultFlow, strict, s).Done && !Decide(DefaultFlow, lax, s).Done {
 			rt.Fatalf("only the stricter policy lets in %+v", s)
 		}

@@ -146,6 +146,9 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	plain := c.front.entitledApp("plain", c.org, machine)
 	pub := c.front.entitledApp("pub", c.org, func(a *broker.App) { exchanger(ledger)(a); public(a) })
 	third := c.front.entitledApp("https://third.example", c.org, func(a *broker.App) { exchanger(ledger)(a); a.ThirdParty = true })
+	alone := c.front.entitledApp("https://alone.example", c.org, func(a *broker.App) { exchanger(ledger)(a); a.Unshared = true })
+	forAlone := c.front.tokenFor(t, c, "https://alone.example")
+	alone.swap(forAlone).refused(t, "an app to which a sign-in to another is none", "unauthorized_client")
 	plain.swap(c.tok.Access).refused(t, "an app without the grant type", "unauthorized_client")
 	pub.token(url.Values{"grant_type": {exchangeGrant}, "client_id": {"pub"}, "subject_token": {c.tok.Access}, "subject_token_type": {accessToken}, "audience": {ledger}}, nil).
 		refused(t, "a public client", "unauthorized_client")
@@ -186,6 +189,14 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	c.api.swap(token).refused(t, "once more", "invalid_request")
 	c.front.clock.pass(6 * time.Minute)
 	c.api.swap(c.tok.Access).refused(t, "over", "invalid_request")
+}
+
+// tokenFor is a person's token of the front app for an audience.
+func (w *world) tokenFor(t *testing.T, c *chain, aud string) string {
+	t.Helper()
+	w.must(w.h.store.UpdateApp(t.Context(), w.app.ID, func(a *broker.App) error { a.Audiences = append(a.Audiences, aud); return nil }))
+	r := w.request(func(v url.Values) { in(c.org)(v); v.Set("resource", aud) })
+	return w.redeem(c.browser.authorize(w, r).code(t), r.verifier).good(t, "token for "+aud).Access
 }
 
 // S6: organization, realm and person of a grant never change, acr is never raised, auth_time stays, and the

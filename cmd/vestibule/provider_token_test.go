@@ -388,7 +388,7 @@ func TestWhatIsNoTokenRequestGetsAnOAuthError(t *testing.T) {
 // Doors that this version does not have do not exist (capabilities of later versions).
 func TestDoorsThatAreNotBuiltDoNotExist(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/introspect", "/revoke", "/device_authorization", "/par", "/register", "/oauth/introspect", "/oauth/v2/introspect", "/token/", "/healthz", "/ready", "/metrics", "/debug/pprof/"} {
+	for _, path := range []string{"/oauth/introspect", "/oauth/revoke", "/oauth/v2/introspect", "/token/", "/healthz", "/ready", "/metrics", "/debug/pprof/"} {
 		for _, method := range []string{"GET", "POST"} {
 			if p := w.raw(method, path, "application/x-www-form-urlencoded", nil); p.status != http.StatusNotFound {
 				t.Errorf("%s %s: %d", method, path, p.status)
