@@ -396,3 +396,41 @@ func TestAMissingNonceSpendsNoAssertion(t *testing.T) {
 		t.Error("the assertion was spent")
 	}
 }
+
+// RFC 9449 section 6.2: introspection says what a token is bound to. Section 5: so is a public client's
+// refresh token.
+func TestIntrospectionAndRefreshTokensKnowTheKey(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	k, thief := newAppKey(t, "", "ES256"), newAppKey(t, "", "ES256")
+	app := w.entitledApp("bound", acme.org, func(a *broker.App) {
+		public(a)
+		a.Grants = []broker.Grant{broker.GrantCode, broker.GrantRefresh}
+	})
+	code, r := app.freshCode(acme.org, set("scope", "openid offline_access"))
+	tok := app.token(exchange(code, r.verifier, set("client_id", "bound")), app.bound(k))
+	renew := func(how func(*http.Request)) tokenAnswer {
+		return app.token(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshOf(t, tok)}, "client_id": {"bound"}}, how)
+	}
+	if got := renew(nil); got.Error != "invalid_grant" {
+		t.Errorf("without a proof: %s", got.raw)
+	}
+	if got := renew(app.bound(thief)); got.Error != "invalid_grant" {
+		t.Errorf("by another key: %s", got.raw)
+	}
+	if got := renew(app.bound(k)); got.Status != 200 || got.Type != "DPoP" {
+		t.Errorf("by its key: %s", got.raw)
+	}
+	secret := w.entitledApp("asks", acme.org, nil)
+	code, r = secret.freshCode(acme.org, nil)
+	tok = secret.token(exchange(code, r.verifier), func(r *http.Request) { secret.basic(r); secret.bound(k)(r) })
+	p := secret.raw("POST", "/introspect", "application/x-www-form-urlencoded", strings.NewReader("token="+tok.Access))
+	var said struct {
+		Active bool                 `json:"active"`
+		Type   string               `json:"token_type"`
+		Bound  struct{ JKT string } `json:"cnf"`
+	}
+	if err := json.Unmarshal([]byte(p.body), &said); err != nil || !said.Active || said.Type != "DPoP" || said.Bound.JKT != k.thumbprint(t) {
+		t.Errorf("introspection: %s", p.body)
+	}
+}

@@ -461,3 +461,22 @@ func TestTheCommandMakesARegistrationToken(t *testing.T) {
 		}
 	}
 }
+
+// An app cannot register in another's sector and then move there to learn the other's subjects.
+func TestARegisteredAppsSectorFollowsItsAddresses(t *testing.T) {
+	w := newWorld(t)
+	got := w.register(w.initial(1, nil), map[string]any{"subject_type": "pairwise", "redirect_uris": []string{"https://victim.example/cb"}})
+	sector := func() string {
+		app, err := w.h.store.AppByClientID(t.Context(), got.text("client_id"))
+		w.must(err)
+		return app.Sector
+	}
+	if sector() != "victim.example" {
+		t.Fatalf("sector %q", sector())
+	}
+	moved := w.registration("PUT", got.text("registration_client_uri"), got.text("registration_access_token"),
+		map[string]any{"client_id": got.text("client_id"), "subject_type": "pairwise", "redirect_uris": []string{"https://evil.example/cb"}})
+	if moved.Status != 200 || sector() != "evil.example" {
+		t.Errorf("%d, sector %q", moved.Status, sector())
+	}
+}
