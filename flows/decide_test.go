@@ -95,7 +95,16 @@ func TestDecide(t *testing.T) {
 		{name: "the organization is archived", change: func(s *State) { s.Org.Chain[1].Status = directory.Archived }, refuse: ErrOrgUnavailable},
 		{name: "the organization's status is unreadable", change: func(s *State) { s.Org.Chain[1].Status = "" }, refuse: ErrOrgUnavailable},
 		{name: "an ancestor is suspended", change: func(s *State) { s.Org.Chain[0].Status = directory.Suspended }, refuse: ErrOrgUnavailable},
-		{name: "not entitled", change: func(s *State) { s.Org.Entitled = false }, refuse: ErrOrgUnavailable},
+		// S31: only to whom the organization is no secret is it told apart from one that is not there.
+		{name: "not entitled, a member", change: func(s *State) { s.Org.Entitled = false }, refuse: ErrNotEntitled},
+		{name: "not entitled, nobody", change: func(s *State) { s.Org.Entitled, s.Person, s.Proofs = false, nil, nil }, refuse: ErrOrgUnavailable},
+		{name: "not entitled, no member", change: func(s *State) { s.Org.Entitled, s.Person.Member = false, directory.Membership{} }, refuse: ErrOrgUnavailable},
+		{name: "not entitled, a member once", change: func(s *State) { s.Org.Entitled, s.Person.Member.Until = false, start }, refuse: ErrOrgUnavailable},
+		{name: "not entitled, suspended", change: func(s *State) { s.Org.Entitled, s.Person.Person.Status = false, directory.Suspended }, refuse: ErrOrgUnavailable},
+		{name: "not entitled, proved elsewhere", change: func(s *State) {
+			s.Org.Entitled, s.Proofs = false, []Proof{proof("con_b", "org_b", time.Minute)}
+		}, refuse: ErrOrgUnavailable},
+		{name: "not entitled, suspended above", change: func(s *State) { s.Org.Entitled, s.Org.Chain[0].Status = false, directory.Suspended }, refuse: ErrOrgUnavailable},
 
 		{name: "not a member", change: func(s *State) { s.Person.Member = directory.Membership{} }, refuse: ErrNotMember},
 		{name: "a membership of another organization", change: func(s *State) { s.Person.Member.Org = "org_b" }, refuse: ErrNotMember},
