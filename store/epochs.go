@@ -277,7 +277,7 @@ func (e *epochs) unfinished(ctx context.Context, at epoch, line string) (again b
 // begin tries to put a new epoch in the place of one; again when another node was faster.
 func (e *epochs) begin(ctx context.Context, old epoch, line, why string) (again bool, err error) {
 	e.shut(errBeginning)
-	now := e.s.now()
+	now := fromMicros(micros(e.s.now())) // as the row will have it
 	next := epoch{token: strings.ToLower(rand.Text()), began: now, at: now}
 	for _, earlier := range []time.Time{old.began, e.seen.began} {
 		if !next.began.After(earlier) {

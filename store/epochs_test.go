@@ -56,6 +56,7 @@ func newFleet(t *testing.T) *fleet { return newFleetOn(t, options) }
 
 func newFleetOn(t *testing.T, engine func(testing.TB, *storetest.Clock) Options) *fleet {
 	f := &fleet{t: t, clock: storetest.NewClock(), logged: &lines{}}
+	f.clock.Advance(999 * time.Nanosecond) // finer than what a database keeps
 	o := engine(t, f.clock)
 	o.Log = slog.New(slog.NewTextHandler(f.logged, nil))
 	f.store = openTest(t, o)

@@ -268,15 +268,17 @@ func (p *postgres) clock(ctx context.Context) (at time.Time, err error) {
 // lineage is the installation of the server and its timeline, which each promotion and each restore to a
 // point in time change. Where a service hides them they are left out: the heartbeat tells most of it.
 func (p *postgres) lineage(ctx context.Context) (string, error) {
-	var line string
+	line := ""
 	for _, q := range []string{
 		"SELECT system_identifier::text FROM pg_control_system()",
 		"SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
 	} {
-		_, err := p.read(ctx, q, func(r *row) { line += "/" + r.text() }, nil)
+		part := ""
+		_, err := p.read(ctx, q, func(r *row) { part = r.text() }, nil)
 		if err != nil && !hidden(err) {
 			return "", stored(err)
 		}
+		line += "/" + part
 	}
 	return line, nil
 }
