@@ -16,7 +16,8 @@ import (
 
 // backend says on what the stories run: VESTIBULE_TEST_BACKEND is "" for SQLite, "postgres", or
 // "postgres+redis" with short-lived state in Redis.
-var backend = os.Getenv("VESTIBULE_TEST_BACKEND")
+// It is asked for in tests, where go test notices that a result of another one does not count.
+func backend() string { return os.Getenv("VESTIBULE_TEST_BACKEND") }
 
 // stored are the databases of the worlds of this process, and shortLived their Redis, by the directory of
 // the world: one that is opened again finds what it left.
@@ -26,7 +27,7 @@ var stored, shortLived sync.Map
 func keptIn(t testing.TB, dir string, c config) config {
 	t.Helper()
 	c.DataDir = dir
-	if !strings.HasPrefix(backend, "postgres") {
+	if !strings.HasPrefix(backend(), "postgres") {
 		return c
 	}
 	c.KeyFile = filepath.Join(dir, "vestibule.key")
@@ -41,7 +42,7 @@ func keptIn(t testing.TB, dir string, c config) config {
 		stored.Store(dir, dsn)
 	}
 	c.Database = database{URL: dsn.(string)}
-	if backend == "postgres+redis" {
+	if backend() == "postgres+redis" {
 		url, _ := shortLived.LoadOrStore(dir, redistest.Shared(t)+"&timeout=5s") // the bound of one call is not what the stories are about
 		c.Redis = url.(string)
 	}

@@ -214,6 +214,9 @@ func TestS16KilledAtAnyMomentNothingAcknowledgedIsLost(t *testing.T) {
 			if r.asked {
 				spent++
 				tok := m.redeem(r.code, r.verifier)
+				if outlives() && r.access == "" && tok.Status == http.StatusOK {
+					tok = m.redeem(r.code, r.verifier) // it had not been redeemed, so it was good once
+				}
 				if tok.Status != http.StatusBadRequest || tok.Error != "invalid_grant" {
 					t.Errorf("a code from before redeems: %s", tok.raw)
 				}
@@ -239,7 +242,11 @@ func sampled(all []receipt) []receipt {
 	return append(all[:10:10], all[len(all)-30:]...)
 }
 
+// outlives says that short-lived state is kept apart from the process, so that a kill ends nobody's login.
+func outlives() bool { return backend() != "" }
+
 // What was in progress is refused with a page that says where to begin again, and beginning again works.
+// Where it outlives the process it goes on.
 func TestS16AfterAKillLoginsInProgressBeginAgain(t *testing.T) {
 	var get, post company
 	m := newMortal(t, func(w *world) { get, post = w.addOIDC("acme", nil), w.addSAML("retail", nil) })
@@ -263,11 +270,12 @@ func TestS16AfterAKillLoginsInProgressBeginAgain(t *testing.T) {
 		"an answer by post":     b.follow(b.deliver(posting)),
 		"a ticket":              b.follow(b.get(m.world, parked)),
 	} {
-		if p.status != http.StatusGone || p.sent() != "" || !shownCode.MatchString(p.body) {
+		gone := p.status == http.StatusGone && p.sent() == "" && shownCode.MatchString(p.body)
+		if gone == outlives() || outlives() && p.status >= http.StatusBadRequest {
 			t.Errorf("%s: %d %s", what, p.status, textOf(p.body))
 		}
 	}
-	if tok := m.redeem(unredeemed, r.verifier); tok.Error != "invalid_grant" {
+	if tok := m.redeem(unredeemed, r.verifier); outlives() && tok.Status != http.StatusOK || !outlives() && tok.Error != "invalid_grant" {
 		t.Errorf("a code from before the kill: %s", tok.raw)
 	}
 	if code, fault := x.silently(m.world, in(get.org)); code == "" {
@@ -280,6 +288,7 @@ func TestS16AfterAKillLoginsInProgressBeginAgain(t *testing.T) {
 // A clean stop loses nothing at all: what was in progress goes on.
 func TestAfterACleanStopLoginsGoOn(t *testing.T) {
 	dir, b := t.TempDir(), newBrowser(t)
+	keptIn(t, dir, config{}) // for longer than the first world
 	var at string
 	t.Run("before", func(t *testing.T) {
 		w := worldIn(t, dir, nil)
