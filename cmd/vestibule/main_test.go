@@ -12,9 +12,10 @@ import (
 // roles are what the test binary plays when a test starts it again as a process of its own, to be
 // measured or killed: by the value of VESTIBULE_TEST_ROLE.
 var roles = map[string]func() error{
-	"crash": serveCrash,
-	"demo":  playDemo,
-	"load":  serveLoad,
+	"crash":     serveCrash,
+	"vestibule": playVestibule,
+	"demo":      playDemo,
+	"load":      serveLoad,
 }
 
 func TestMain(m *testing.M) {

@@ -153,7 +153,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Apps: db, Sessions: db, Tokens: db, Families: db, Access: db, Keys: keys, Subjects: subjects, Consents: db, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
 		Endings: db, Viewer: db, Orders: db, Outbox: db,
-		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Registrations: db, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Registrations: db, Proxies: c.Proxies, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker, broker.DeviceFinisher: broker.Devices{Broker: h.broker}}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
