@@ -57,6 +57,8 @@ var (
 	SecretsDestroyed    = says("secrets.destroyed", "{actor} destroyed the secrets of {target}.")
 	BackupMade          = says("backup.made", "{actor} made a backup, under the sealing key {target}.")
 	BackupRestored      = says("backup.restored", "{actor} restored the backup {target}.")
+	RecordPruned        = says("audit.pruned", "{actor} removed the record up to entry {through}, older than {before}.")
+	RecordExported      = says("audit.exported", "{actor} exported the record.")
 	PolicyChanged       = says("policy.changed", "{actor} changed the policy of {target}.")
 	ThemeChanged        = says("theme.changed", "{actor} changed the look of {target}.")
 	TraceRead           = says("trace.read", "{actor} looked up the trace {target}.")

@@ -479,3 +479,42 @@ func (k *Keyring) Signs(alg string) (kid string, ok bool) {
 	s, ok := k.signer(alg)
 	return s.kid, ok
 }
+
+// SignText signs a text for the record, under the keyring's Ed25519 key.
+func (k *Keyring) SignText(text []byte) (kid string, signature []byte, err error) {
+	s, ok := k.signer("EdDSA")
+	if !ok {
+		return "", nil, ErrNoKey.Because(k.use())
+	}
+	signature, err = s.private.Sign(rand.Reader, text, crypto.Hash(0))
+	return s.kid, signature, err
+}
+
+// Ever is the key set of all keys that there ever were, which anchors of the record are checked with, and
+// the ids of those that were revoked. It reads the store, not what is in memory.
+func (k *Keyring) Ever(ctx context.Context) (set jose.JSONWebKeySet, revoked []string, err error) {
+	list, err := k.Store.Keys(ctx, k.use())
+	if err != nil {
+		return set, nil, err
+	}
+	for _, key := range list {
+		s, err := k.open(key, nil)
+		if err != nil {
+			return set, nil, err
+		}
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: s.private.Public(), KeyID: key.KID, Algorithm: key.Alg, Use: "sig"})
+		if !key.RevokedAt.IsZero() {
+			revoked = append(revoked, key.KID)
+		}
+	}
+	return set, revoked, nil
+}
+
+// Read takes over what the store has, once: for a command that signs.
+func (k *Keyring) Read(ctx context.Context) error { return k.read(ctx) }
+
+// TextSignedBy says whether a key's SignText made a signature.
+func TextSignedBy(key jose.JSONWebKey, text, signature []byte) bool {
+	public, ok := key.Key.(ed25519.PublicKey)
+	return ok && ed25519.Verify(public, text, signature)
+}

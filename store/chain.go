@@ -131,6 +131,11 @@ func (s *Store) VerifyAudit(ctx context.Context, org string) (n int64, err error
 
 // verifyBatch checks the entries after seq from, up to to, and gives the last.
 func (s *Store) verifyBatch(ctx context.Context, org string, from, to int64, prev []byte) (last link, err error) {
+	return s.verifyEach(ctx, org, from, to, prev, func(link) {})
+}
+
+// verifyEach is verifyBatch that gives each entry that holds.
+func (s *Store) verifyEach(ctx context.Context, org string, from, to int64, prev []byte, each func(link)) (last link, err error) {
 	last = link{seq: from, hash: prev}
 	broken := false
 	_, err = s.rows(ctx, `SELECT seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash FROM audit
@@ -138,7 +143,9 @@ func (s *Store) verifyBatch(ctx context.Context, org string, from, to int64, pre
 		l := link{org: org, seq: r.int(), id: r.text(), at: r.int(), actorKind: r.text(), actor: r.text(), action: r.text(),
 			targetKind: r.text(), target: r.text(), detail: r.text(), hash: r.bytes()}
 		broken = broken || l.seq != last.seq+1 || string(l.sum(last.hash)) != string(l.hash)
-		last = l
+		if last = l; !broken {
+			each(l)
+		}
 	}, org, from, to, chainBatch)
 	if err == nil && (broken || last.seq == from) {
 		err = ErrChain.With(fmt.Errorf("chain %q breaks after entry %d", org, from))

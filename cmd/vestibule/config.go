@@ -38,6 +38,7 @@ type settings struct {
 	Limits       broker.Limits
 	LogFormat    string // text or json
 	LogLevel     slog.Level
+	AnchorFile   string // where anchors of the record are sent out; "" is nowhere
 	AdminListen  string // host:port for health and, later, measurements; "" is nowhere
 	Development  bool   // error pages tell the cause
 
@@ -115,6 +116,9 @@ var options = []option{
 	{key: "log.level", form: "debug, info, warn or error", otherwise: "info", example: "info",
 		help: "The least important line that is written.",
 		set:  func(s *settings, v string) (err error) { s.LogLevel, err = level(v); return err }},
+	{key: "audit.anchor_file", form: "file", otherwise: "none", example: "/var/lib/vestibule/anchors.jsonl",
+		help: "Where signed anchors of the record are appended every hour, besides the database. Make it append-only, or keep it on another machine.",
+		set:  func(s *settings, v string) error { s.AnchorFile = v; return nil }},
 	{key: "admin_listen", form: "host:port", otherwise: "nowhere", example: "127.0.0.1:9090",
 		help: "Where /healthz, /readyz and /metrics answer, apart from what the world may reach; on a loopback address /debug/pprof too.",
 		set:  func(s *settings, v string) (err error) { s.AdminListen, err = address(v); return err }},
@@ -211,7 +215,7 @@ func (s *settings) openBeside(ctx context.Context, log *slog.Logger) (*store.Sto
 
 // house is the configuration of the whole, as wire.go builds it.
 func (s *settings) house(log *slog.Logger, own func() []netip.AddrPort) config {
-	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, Own: own, Limits: s.Limits, Proxies: s.Proxies,
+	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Proxies: s.Proxies,
 		Development: s.Development, Log: log, Now: time.Now}
 }
 

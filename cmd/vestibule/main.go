@@ -36,6 +36,7 @@ var commands = []command{
 	{"backup", "write everything into one file, while the service runs", runBackup},
 	{"restore", "check a backup, or restore it into an empty place", runRestore},
 	{"migrate", "bring the database to this version's schema, or say whether it is", runMigrate},
+	{"audit", "verify, export and prune the record", runAudit},
 	{"trace", "tell how the login with a trace code went", runTrace},
 	{"version", "print the version", runVersion},
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/securecookie"
 
+	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/delivery"
@@ -35,6 +36,7 @@ type config struct {
 	Key         string
 	KeyFile     string
 	Redis       string
+	AnchorFile  string                  // where anchors of the record are appended too; "" is nowhere
 	Own         func() []netip.AddrPort // what this process listens on
 	Proxies     web.Proxies
 	Limits      broker.Limits
@@ -141,6 +143,9 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.background(ctx, keys.Follow)
+	if err := h.anchor(ctx, c); err != nil {
+		return err
+	}
 	subjects, err := broker.LoadSubjects(ctx, db)
 	if err != nil {
 		return err
@@ -210,6 +215,18 @@ func (h *house) server(log *slog.Logger) *http.Server {
 		Handler: h.mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// anchor signs every hour where the record stands, under keys of their own.
+func (h *house) anchor(ctx context.Context, c config) error {
+	keys := &broker.Keyring{Store: h.store, Nodes: h.store, Tx: h.store, Audit: h.store, Now: c.Now, Log: c.Log, Use: broker.AnchorUse, Algs: []string{"EdDSA"}}
+	if err := keys.Load(ctx); err != nil {
+		return err
+	}
+	h.background(ctx, keys.Follow)
+	anchorer := &audit.Anchorer{Store: h.store, Keys: keys, Now: c.Now, Log: c.Log, File: c.AnchorFile}
+	h.background(ctx, anchorer.Run)
+	return nil
 }
 
 // background runs work that goes on until close; ctx bounds the wiring alone.

@@ -33,3 +33,4 @@ CREATE TABLE audit_anchors (
 
 -- Whoever makes data keys, or changes what wraps them, changes this first, and so waits for the others.
 INSERT INTO counters (name, n) VALUES ('data_keys', 0);
+INSERT INTO counters (name, n) VALUES ('anchored_at', 0);
