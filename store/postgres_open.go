@@ -74,9 +74,8 @@ func whyUnread(err error) string {
 
 // fit sets a new connection up and says whether it will do; with several hosts the next is tried when not.
 func fit(ctx context.Context, c *pgconn.PgConn) error {
-	version, err := strconv.Atoi(leadingDigits(c.ParameterStatus("server_version")))
-	if err != nil || version < oldestMajor {
-		return ErrTooOld.Because("the server is version " + c.ParameterStatus("server_version"))
+	if err := newEnough(c.ParameterStatus("server_version")); err != nil {
+		return err
 	}
 	results, err := c.Exec(ctx, sessionStart).ReadAll()
 	if err != nil {
@@ -94,8 +93,13 @@ func fit(ctx context.Context, c *pgconn.PgConn) error {
 	return nil
 }
 
-func leadingDigits(s string) string {
-	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+// newEnough judges a version such as "15.8 (Debian 15.8-0+deb12u1)" or "18beta1".
+func newEnough(version string) error {
+	major := version[:len(version)-len(strings.TrimLeft(version, "0123456789"))]
+	if n, err := strconv.Atoi(major); err != nil || n < oldestMajor {
+		return ErrTooOld.Because("the server is version " + version)
+	}
+	return nil
 }
 
 // connecting says in words why no connection came about.

@@ -11,6 +11,8 @@ import (
 
 var _ storetest.Store = (*Store)(nil)
 
+var storeLog = slog.New(slog.DiscardHandler)
+
 func options(t testing.TB, clock *storetest.Clock) Options {
 	return Options{Path: filepath.Join(t.TempDir(), "vestibule.db"), Now: clock.Now, Log: slog.New(slog.DiscardHandler)}
 }
