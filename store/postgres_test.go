@@ -95,6 +95,7 @@ func TestS15WhatWasDecidedOnStaysUntilTheCommit(t *testing.T) {
 				select {
 				case err := <-changed:
 					t.Errorf("it was changed (%v) under a decision that was not committed", err)
+					changed <- err
 				case <-time.After(200 * time.Millisecond):
 				}
 				return record(ctx, a, "ent_"+name)
