@@ -13,7 +13,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test quick test-long golden bench lint build demo tools check unit race fuzz
+.PHONY: backends test quick test-long golden bench lint build demo tools check unit race fuzz
 
 FUZZTIME ?= 5s
 LONG     ?= 10m
@@ -23,7 +23,7 @@ COUNTS   ?= .test/counts
 TALLY    := go run .ci/tally.go -counts $(COUNTS)
 
 # What tests start, as command:package. The first command of a line that is there will do.
-TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm redis-server,valkey-server:redis-server xmlsec1:xmlsec1 pip3:python3-pip
+TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm redis-server,valkey-server:redis-server xmlsec1:xmlsec1 pip3:python3-pip initdb:postgresql
 
 # The race detector needs a C compiler and takes three to ten times as long, so it runs without browsers,
 # and without what makes RSA keys all day or only reads files.
@@ -33,7 +33,7 @@ RACE      ?= $(shell go list -tags quick ./... 2>/dev/null | grep -vE '$(RACE_NO
 
 test: tools check
 	@mkdir -p $(dir $(COUNTS)); rm -f $(COUNTS)
-	@$(MAKE) --no-print-directory unit race fuzz
+	@$(MAKE) --no-print-directory unit backends race fuzz
 	@$(TALLY) -sum
 
 quick: check
@@ -43,13 +43,15 @@ quick: check
 test-long: tools check
 	@mkdir -p $(dir $(COUNTS)); rm -f $(COUNTS)
 	@$(MAKE) --no-print-directory unit TAGS=long TIMEOUT=4h
+	@$(MAKE) --no-print-directory backends
 	@$(MAKE) --no-print-directory race
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(LONG)
 	@$(TALLY) -sum
 
-# Installs what is missing, on Debian and Ubuntu, as root or by sudo that asks nothing.
+# Installs what is missing (Debian keeps PostgreSQL off the PATH), on Debian and Ubuntu, as root or by sudo that asks nothing.
 tools:
 	@missing=; \
+	for dir in /usr/lib/postgresql/*/bin; do PATH="$$PATH:$$dir"; done; \
 	for tool in $(TOOLS); do \
 		found=; for command in $$(echo "$${tool%%:*}" | tr , ' '); do command -v "$$command" >/dev/null && found=yes; done; \
 		[ -n "$$found" ] || missing="$$missing $${tool##*:}"; \
@@ -74,6 +76,14 @@ TAGS ?=
 unit:
 	@echo "== tests"
 	@go test -json -tags "$(TAGS)" -timeout $(TIMEOUT) ./... | $(TALLY)
+
+# The stories of cmd/vestibule once more, on the databases of an installation of many machines.
+BACKENDS ?= postgres postgres+redis
+backends:
+	@for backend in $(BACKENDS); do \
+		echo "== stories on $$backend"; \
+		VESTIBULE_TEST_BACKEND=$$backend go test -json -tags quick -timeout 30m ./cmd/vestibule | $(TALLY) -name "cmd/vestibule on $$backend" || exit 1; \
+	done
 
 race:
 ifeq ($(CCOMPILER),)

@@ -314,12 +314,15 @@ func TestS43AnEntryThatCommitsLateIsChainedLater(t *testing.T) {
 	})
 	<-wrote
 	must(t, record(t.Context(), b, "ent_early"))
-	must(t, b.chainAll(t.Context()))
+	must(t, b.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := b.chainPending(ctx)
+		close(goOn) // it commits while the others are being chained
+		all.Wait()
+		return err
+	}))
 	if n, err := b.VerifyAudit(t.Context(), ""); err != nil || n != 1 {
 		t.Errorf("%d, %v", n, err)
 	}
-	close(goOn)
-	all.Wait()
 	must(t, b.chainAll(t.Context()))
 	if n, err := b.VerifyAudit(t.Context(), ""); err != nil || n != 2 || pending(t, b, "ent_late") != 1 || rowsIn(t, b, "audit_pending") != 0 {
 		t.Errorf("%d, %v, %d, %d wait", n, err, pending(t, b, "ent_late"), rowsIn(t, b, "audit_pending"))

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/fakeidp"
+	"github.com/vestibule-id/vestibule/internal/pgtest"
 	"github.com/vestibule-id/vestibule/internal/web"
 )
 
@@ -246,6 +248,15 @@ func TestS44NothingSecretIsLoggedTracedOrLeftInFiles(t *testing.T) {
 func (w *world) files(t *testing.T, s *secretive) {
 	t.Helper()
 	seen := 0
+	look := func(name string, raw []byte, durable bool) {
+		seen++
+		for secret, what := range s.secrets {
+			short := strings.HasPrefix(what, "our ") || what == "the app's state or nonce" || what == "what a stranger sent" || what == "the provider's answer"
+			if (durable || !short) && bytes.Contains(raw, []byte(secret)) {
+				t.Errorf("%s is in %s", what, name)
+			}
+		}
+	}
 	w.must(filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -254,16 +265,13 @@ func (w *world) files(t *testing.T, s *secretive) {
 		if err != nil {
 			return err
 		}
-		seen++
-		durable := !strings.HasPrefix(filepath.Base(path), "ephemeral")
-		for secret, what := range s.secrets {
-			short := strings.HasPrefix(what, "our ") || what == "the app's state or nonce" || what == "what a stranger sent" || what == "the provider's answer"
-			if (durable || !short) && bytes.Contains(raw, []byte(secret)) {
-				t.Errorf("%s is in %s", what, filepath.Base(path))
-			}
-		}
+		look(filepath.Base(path), raw, !strings.HasPrefix(filepath.Base(path), "ephemeral"))
 		return nil
 	}))
+	if dsn, there := stored.Load(w.dir); there {
+		look("the database", pgtest.Dump(t, dsn.(string), "notes"), true)
+		look("the short-lived table", pgtest.Dump(t, dsn.(string)), false)
+	}
 	if seen < 3 {
 		t.Errorf("only %d files were looked at", seen)
 	}
@@ -406,10 +414,16 @@ func (c *writes) PutNew(ctx context.Context, key string, value []byte, ttl time.
 // rows counts the rows of every durable table.
 func (w *world) rows(t *testing.T) string {
 	t.Helper()
+	if dsn, there := stored.Load(w.dir); there {
+		return strings.Join(slices.DeleteFunc(pgtest.Counts(t, dsn.(string)), func(line string) bool {
+			table, _, _ := strings.Cut(line, " ")
+			return strings.HasPrefix(table, "audit") || slices.Contains([]string{"notes", "counts", "nodes"}, table)
+		}), " ")
+	}
 	db, err := sql.Open("sqlite", "file:"+w.dataFile()+"?mode=ro")
 	w.must(err)
 	defer db.Close()
-	names, err := db.Query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'audit%' ORDER BY name")
+	names, err := db.Query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'audit%' AND name <> 'nodes' ORDER BY name")
 	w.must(err)
 	var tables []string
 	for names.Next() {

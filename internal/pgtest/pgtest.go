@@ -8,6 +8,7 @@ package pgtest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -42,7 +44,8 @@ type Server struct {
 // them off the PATH.
 func binaries() (string, error) {
 	if at, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(at), nil
+		at, err = filepath.EvalSymlinks(at) // the other programs lie beside the real one
+		return filepath.Dir(at), err
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // the pattern is good
 	if len(found) == 0 {
@@ -273,6 +276,49 @@ func fresh(t testing.TB, s *Server, template string) string {
 		}
 	})
 	return s.DSN(name)
+}
+
+// Dump is everything that a database of this process's server holds, as text: all rows, and what lies in
+// bytes as it is. except names tables whose rows are left out.
+func Dump(t testing.TB, dsn string, except ...string) []byte {
+	t.Helper()
+	args := []string{"--inserts", "--dbname=" + dsn}
+	for _, table := range except {
+		args = append(args, "--exclude-table-data="+table)
+	}
+	out, err := Shared(t).command("pg_dump", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(out, inBytes.ReplaceAllFunc(out, func(text []byte) []byte {
+		raw, _ := hex.DecodeString(string(text[3 : len(text)-1])) // the pattern is of hex digits
+		return raw
+	})...)
+}
+
+// inBytes finds values of BYTEA columns.
+var inBytes = regexp.MustCompile(`'\\x([0-9a-f]{2})*'`)
+
+// Counts says how many rows each table of a database has, as "table n", by name.
+func Counts(t testing.TB, dsn string) (lines []string) {
+	t.Helper()
+	c, err := pgconn.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	results, err := c.Exec(t.Context(), "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname").ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range results[0].Rows {
+		n, err := c.Exec(t.Context(), "SELECT count(*) FROM "+string(row[0])).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(row[0])+" "+string(n[0].Rows[0][0]))
+	}
+	return lines
 }
 
 // Stop ends the server of this test process. TestMain calls it last.

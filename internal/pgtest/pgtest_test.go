@@ -34,6 +34,24 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
+// A dump tells what lies in bytes too, or a test that looks for secrets in it would find none there.
+func TestADumpTellsEverything(t *testing.T) {
+	dsn := Database(t)
+	name := dsn[strings.Index(dsn, "@/")+2 : strings.Index(dsn, "?")]
+	err := Shared(t).Exec(t.Context(), name, `CREATE TABLE a (v text, b bytea); CREATE TABLE c (v text); INSERT INTO a VALUES ('in text', 'in bytes'); INSERT INTO c VALUES ('left out')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, there := range map[string]bool{"in text": true, "in bytes": true, "left out": false} {
+		if strings.Contains(string(Dump(t, dsn, "c")), text) != there {
+			t.Errorf("%q: %v", text, !there)
+		}
+	}
+	if got := strings.Join(Counts(t, dsn), ", "); got != "a 1, c 1" {
+		t.Error(got)
+	}
+}
+
 // What was acknowledged before a crash is there after it.
 func TestAServerComesBackAfterACrash(t *testing.T) {
 	s, err := Start("fsync=on", "full_page_writes=on")
