@@ -253,7 +253,11 @@ func TestS17AnUnknownSpendIsNotTriedAgain(t *testing.T) {
 	s := openTest(t, onPostgres(t, storetest.NewClock()))
 	p, until := postgresOf(s), s.now().Add(time.Hour)
 	real := p.commit
-	p.commit = func(s *session) (bool, error) { _, err := real(s); s.fate = cut; return true, errors.Join(err, errDisk) }
+	p.commit = func(s *session) (bool, error) {
+		_, err := real(s)
+		s.fate = cut
+		return true, errors.Join(err, errDisk)
+	}
 	if err := s.Spend(t.Context(), "org_a", "assertion", "a1", until); !errors.Is(err, ErrUnknown) {
 		t.Fatal(err)
 	}
