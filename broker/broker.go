@@ -127,9 +127,9 @@ func DefaultLimits() Limits {
 		PushPerApp:          web.Limit{Name: "push-app", Most: 60000, Per: time.Minute},
 		StoriesPerNetwork:   web.Limit{Name: "stories-network", Most: 1000, Per: time.Hour},
 		StoriesPerApp:       web.Limit{Name: "stories-app", Most: 10000, Per: time.Hour},
-		DevicePerNetwork:    web.Limit{Name: "device-network", Most: 600, Per: 10 * time.Minute},
-		UserCodePerNetwork:  web.Limit{Name: "usercode-network", Most: 60, Per: 10 * time.Minute},
-		PerUserCode:         web.Limit{Name: "usercode", Most: 10, Per: 10 * time.Minute},
+		DevicePerNetwork:    web.Limit{Name: "device-network", Most: 3600, Per: time.Hour},
+		UserCodePerNetwork:  web.Limit{Name: "usercode-network", Most: 360, Per: time.Hour},
+		PerUserCode:         web.Limit{Name: "usercode", Most: 10, Per: time.Hour},
 	}
 }
 

@@ -168,7 +168,8 @@ func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.Tok
 
 // DeviceToken gives an approved device its tokens.
 func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[oidc.DeviceAccessTokenRequest]) (*op.Response, error) {
-	t, err := s.b.redeemDevice(ctx, r.Client.(client).App, redemption{code: r.Data.DeviceCode, resource: r.Form.Get("resource")})
+	app := r.Client.(client)
+	t, err := s.b.redeemDevice(ctx, app.App, redemption{code: r.Data.DeviceCode, resource: r.Form.Get("resource"), jkt: app.jkt})
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
 	}

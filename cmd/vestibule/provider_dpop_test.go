@@ -434,3 +434,25 @@ func TestIntrospectionAndRefreshTokensKnowTheKey(t *testing.T) {
 		t.Errorf("introspection: %s", p.body)
 	}
 }
+
+// A device's tokens are bound as those of a code are.
+func TestADevicesTokensAreBoundToItsKey(t *testing.T) {
+	w, c := deviceWorld(t)
+	w.must(w.h.store.UpdateApp(t.Context(), w.app.ID, func(a *broker.App) error { a.DPoP = true; return nil }))
+	d := w.terminal(in(c.org))
+	b := newBrowser(t)
+	b.answersDevice(b.types(w, d.User), "approve")
+	k := newAppKey(t, "", "ES256")
+	if tok := d.poll(); tok.Error != "invalid_dpop_proof" {
+		t.Errorf("without a proof: %s", tok.raw)
+	}
+	tok := d.token(url.Values{"grant_type": {deviceGrant}, "device_code": {d.Device}, "client_id": {d.app.ClientID}}, func(r *http.Request) {
+		if d.secret != "" {
+			d.basic(r)
+		}
+		d.bound(k)(r)
+	})
+	if tok.Status != 200 || tok.Type != "DPoP" || claims(t, tok.Access)["cnf"] == nil {
+		t.Errorf("%s", tok.raw)
+	}
+}
