@@ -250,3 +250,17 @@ func TestSwitchingOrganizationsWithEverythingAsked(t *testing.T) {
 		sub = got["sub"].(string)
 	}
 }
+
+// A device is no way around it: whoever approves one for an app that shares no sign-in proves themselves anew.
+func TestAnUnsharedAppsDeviceIsApprovedAfterAFreshSignIn(t *testing.T) {
+	w, c := deviceWorld(t)
+	w.must(w.h.store.UpdateApp(t.Context(), w.app.ID, func(a *broker.App) error { a.Unshared = true; return nil }))
+	other := w.entitledApp("other", c.org, nil)
+	b := newBrowser(t)
+	b.signIn(other, in(c.org))
+	hops := len(b.hops)
+	b.types(w, w.terminal(in(c.org)).User)
+	if !b.visited(c, hops) {
+		t.Errorf("another app's sign-in counted: %v", b.hops[hops:])
+	}
+}
