@@ -10,7 +10,7 @@ import (
 
 // Opener opens connections, each version once, and keeps them open while they are used. What it gives
 // is fenced: a provider that is slow or gone costs its own people an error and nobody else anything
-// (capabilities.md row 141). All fields are required but Fence, whose zero value has sensible numbers.
+// (capabilities.md row 141). All fields are required but Distrusts, and Fence, whose zero value has sensible numbers.
 type Opener struct {
 	Protocols Protocols
 	// Client gives the guarded client for a connection's Private targets.
@@ -19,6 +19,7 @@ type Opener struct {
 	Base       string
 	Spend      func(ctx context.Context, c Connection, kind, key string, until time.Time) error
 	Algorithms func(ctx context.Context, c Connection) []string
+	Distrusts  func(kid string, cert []byte) bool // see Env; may be nil
 	Fence      Fence
 
 	open Cache[directory.ConnectionID, *Opened]
@@ -64,7 +65,7 @@ func (o *Opener) build(c Connection) (*Opened, error) {
 		return nil, ErrConfig.Because("unknown connection type " + string(c.Type))
 	}
 	inner, err := protocol.Open(c, Env{
-		Client: o.Client(c.Private), Now: o.Now, Base: o.Base, Spend: o.Spend, Algorithms: o.Algorithms,
+		Client: o.Client(c.Private), Now: o.Now, Base: o.Base, Spend: o.Spend, Algorithms: o.Algorithms, Distrusts: o.Distrusts,
 	})
 	if err != nil {
 		return nil, err

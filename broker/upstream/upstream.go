@@ -208,6 +208,14 @@ type Env struct {
 	// Algorithms says which JWS algorithms ("ES256", "RS256", …) the organization's policy accepts;
 	// SAML signatures are judged by the same names (RSA-SHA256 is RS256, ECDSA-SHA256 is ES256).
 	Algorithms func(ctx context.Context, c Connection) []string
+	// Distrusts says of a key, by its id or by its certificate in DER, that nothing it signs is believed: one
+	// of a made-up provider (S54). nil distrusts none.
+	Distrusts func(kid string, cert []byte) bool
+}
+
+// Distrusted says whether a key is one that Distrusts names.
+func (e Env) Distrusted(kid string, cert []byte) bool {
+	return e.Distrusts != nil && e.Distrusts(kid, cert)
 }
 
 // Protocol is one line of the registry.

@@ -132,7 +132,7 @@ var options = []option{
 		help: "Where /healthz, /readyz and /metrics answer, apart from what the world may reach; on a loopback address /debug/pprof too.",
 		set:  func(s *settings, v string) (err error) { s.AdminListen, err = address(v); return err }},
 	{key: "development", form: "true or false", otherwise: "false", example: "true", toggle: true,
-		help: "Error pages tell the cause. Only with an issuer on http://localhost.",
+		help: "Error pages tell the cause, and made-up identity providers are believed. Only with an issuer on http://localhost.",
 		set:  func(s *settings, v string) (err error) { s.Development, err = truth(v); return err }},
 }
 
@@ -225,7 +225,7 @@ func (s *settings) openBeside(ctx context.Context, log *slog.Logger) (*store.Sto
 // house is the configuration of the whole, as wire.go builds it.
 func (s *settings) house(log *slog.Logger, own func() []netip.AddrPort) config {
 	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Proxies: s.Proxies,
-		Development: s.Development, Log: log, Now: time.Now}
+		Development: s.Development, Real: !s.Development, Log: log, Now: time.Now}
 }
 
 func defaults() *settings {

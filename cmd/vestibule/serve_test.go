@@ -491,6 +491,21 @@ func TestForwardedAddressesAreBelievedOfProxiesAlone(t *testing.T) {
 	}
 }
 
+// S54: what a made-up provider signs is believed by a demonstration and by a service for development, and
+// by no other, whatever its connections say.
+func TestS54MadeUpProvidersAreNotBelieved(t *testing.T) {
+	for _, real := range []bool{false, true} {
+		w := worldIn(t, t.TempDir(), func(c *config) { c.Real = real })
+		acme, retail := w.addOIDC("acme", nil), w.addSAML("retail", nil)
+		for _, c := range []company{acme, retail} {
+			p := newBrowser(t).authorize(w, w.request(in(c.org)))
+			if got := p.url.Host == "127.0.0.1:5555"; got == real {
+				t.Errorf("real %v: %s %d %s", real, p.url, p.status, textOf(p.body))
+			}
+		}
+	}
+}
+
 // S54: a made-up world is not served on a real address.
 func TestS54ADemonstrationIsNotServed(t *testing.T) {
 	dir := t.TempDir()

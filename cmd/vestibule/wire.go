@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/fakeidp"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/web"
@@ -41,6 +43,7 @@ type config struct {
 	Proxies     web.Proxies
 	Limits      broker.Limits
 	Development bool // error pages tell the cause
+	Real        bool // nothing that a made-up provider signs is believed (S54)
 	Watch       watcher
 	Log         *slog.Logger
 	Now         func() time.Time
@@ -174,10 +177,24 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	return nil
 }
 
+// distrusts knows the keys of made-up providers, which sign whatever they are told to.
+func (c config) distrusts() func(kid string, cert []byte) bool {
+	if !c.Real {
+		return nil
+	}
+	return func(kid string, der []byte) bool {
+		if len(der) == 0 {
+			return fakeidp.MarkedID(kid)
+		}
+		cert, err := x509.ParseCertificate(der)
+		return err != nil || fakeidp.Marked(cert)
+	}
+}
+
 // opener opens connections with clients that may call what each connection was allowed.
 func (h *house) opener(c config, call func([]string) *http.Client) *upstream.Opener {
 	return &upstream.Opener{
-		Protocols: protocols(), Client: call, Now: c.Now, Base: c.Issuer,
+		Protocols: protocols(), Client: call, Now: c.Now, Base: c.Issuer, Distrusts: c.distrusts(),
 		Spend: func(ctx context.Context, con upstream.Connection, kind, key string, until time.Time) error {
 			return h.store.Spend(ctx, con.Org, kind, string(con.ID)+"/"+key, until)
 		},

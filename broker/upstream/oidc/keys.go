@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"slices"
 	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
@@ -121,7 +122,7 @@ func (p *provider) verify(ctx context.Context, address string, jws *jose.JSONWeb
 	if err != nil {
 		return nil, err
 	}
-	payload, err := try(ks, jws)
+	payload, err := p.try(ks, jws)
 	if err == nil {
 		return payload, nil
 	}
@@ -133,10 +134,13 @@ func (p *provider) verify(ctx context.Context, address string, jws *jose.JSONWeb
 	case !renewed:
 		return nil, err
 	}
-	return try(ks, jws)
+	return p.try(ks, jws)
 }
 
-func try(ks keySet, jws *jose.JSONWebSignature) ([]byte, error) {
+func (p *provider) try(ks keySet, jws *jose.JSONWebSignature) ([]byte, error) {
+	if p.env.Distrusts != nil {
+		ks.keys = slices.DeleteFunc(slices.Clone(ks.keys), func(k publicKey) bool { return p.env.Distrusted(k.id, nil) })
+	}
 	h := jws.Signatures[0].Protected
 	for _, key := range ks.fitting(h.KeyID, h.Algorithm) {
 		if payload, err := jws.Verify(key); err == nil {

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,10 +86,10 @@ func Open(c upstream.Connection, env upstream.Env) (upstream.Upstream, error) {
 	p := &provider{
 		connection: c, config: cfg, env: env,
 		entityID: cfg.EntityID, acs: cfg.ACSURL,
-		pinned:  sync.OnceValue(cfg.keys),
 		secrets: newSecrets(c.Secret, cfg.RequestAlgorithm),
 		turns:   newTurnstile(),
 	}
+	p.pinned = sync.OnceValue(func() []key { return slices.DeleteFunc(cfg.keys(), p.distrusts) })
 	if p.entityID == "" {
 		p.entityID = upstream.MetadataURL(env.Base, c.ID)
 	}
@@ -124,8 +125,14 @@ func (p *provider) keys() []key {
 	if p.fresh == nil {
 		return p.pinned()
 	}
-	return p.fresh.join(p.pinned())
+	all := p.fresh.join(p.pinned())
+	if p.env.Distrusts == nil {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), p.distrusts)
 }
+
+func (p *provider) distrusts(k key) bool { return p.env.Distrusted("", k.der) }
 
 func (p *provider) skew() time.Duration {
 	if p.connection.Skew <= 0 {
