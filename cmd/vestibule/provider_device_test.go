@@ -420,3 +420,40 @@ func TestADeviceRequestThatIsWrongIsRefused(t *testing.T) {
 		t.Errorf("%s", a.raw)
 	}
 }
+
+// A device's tokens are bound to its key where the app's must be (RFC 9449).
+func TestADevicesTokensAreBoundToItsKey(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	tv := w.entitledApp("tv", c.org, func(a *broker.App) { devices(a); a.DPoP = true })
+	d := tv.terminal(in(c.org))
+	b := newBrowser(t)
+	b.answersDevice(b.types(tv, d.User), "approve")
+	if a := d.poll(); a.Error != "invalid_dpop_proof" {
+		t.Fatalf("without a proof: %s", a.raw)
+	}
+	k := newAppKey(t, "", "ES256")
+	a := tv.token(url.Values{"grant_type": {deviceGrant}, "device_code": {d.Device}}, func(r *http.Request) { tv.basic(r); tv.bound(k)(r) })
+	if a.Status != 200 || a.Type != "DPoP" {
+		t.Fatalf("%s", a.raw)
+	}
+	if status, _ := w.userinfo(a.Access); status != 401 {
+		t.Errorf("used as a bearer token: %d", status)
+	}
+}
+
+// A device that stays signed in refreshes, as any app that may.
+func TestADeviceRefreshes(t *testing.T) {
+	w, c := deviceWorld(t)
+	d := w.terminal(func(v url.Values) { in(c.org)(v); v.Set("scope", "openid offline_access") })
+	b := newBrowser(t)
+	b.answersDevice(b.types(w, d.User), "approve")
+	var first struct {
+		Refresh string `json:"refresh_token"`
+	}
+	w.must(json.Unmarshal([]byte(d.poll().raw), &first))
+	next := w.token(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.Refresh}}, func(r *http.Request) { r.SetBasicAuth("tv", w.secret) })
+	if first.Refresh == "" || next.Status != 200 {
+		t.Errorf("%q %s", first.Refresh, next.raw)
+	}
+}
