@@ -52,7 +52,7 @@ func endings(t *testing.T, w *World) {
 	same(t, []any{len(one), one[0].SID}, []any{1, "sid-late"})
 	rest, err := w.EndApps(w.ctx, v.Org.ID, v.Session.ID, broker.Part{Before: now.Add(time.Hour), At: now})
 	ok(t, err)
-	same(t, len(rest), 2)
+	same(t, []any{len(rest), rest[0].SID, rest[1].SID}, []any{2, "sid-new", "sid-other"})
 
 	ref := broker.SessionRef{ID: v.Session.ID, Home: v.Org.ID, Realm: v.Realm.ID, Person: v.Person.ID, CreatedAt: now}
 	for name, page := range map[string]func(after broker.SessionRef) ([]broker.SessionRef, error){
