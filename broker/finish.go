@@ -264,23 +264,28 @@ func (b *Broker) raise(ctx context.Context, s *signIn, proved bool, mark func(*S
 	})
 }
 
-// carry gives the browser its sessions, this one first.
+// carry gives the browser its sessions, this one first. What it has no room for ends: nobody could use or
+// end it any more.
 func (b *Broker) carry(w http.ResponseWriter, r *http.Request, s signIn) error {
 	secret := s.secret
-	var others []string
+	var others []brought
 	for _, x := range s.before {
 		if x.ID != s.session.ID {
-			others = append(others, x.secret)
+			others = append(others, x)
 		} else if secret == "" {
 			secret = x.secret
 		}
 	}
-	list := append([]string{secret}, others...)
 	if s.secret == "" && len(s.before) > 0 && s.before[0].ID == s.session.ID {
 		return nil // it has them already, in this order
 	}
-	if len(list) > maxSessions {
-		list = list[:maxSessions]
+	list := []string{secret}
+	for i, x := range others {
+		if i < maxSessions-1 {
+			list = append(list, x.secret)
+		} else if err := b.endSession(r.Context(), x.Session, "displaced by a newer one"); err != nil {
+			return err
+		}
 	}
 	return b.setSecrets(w, r, list)
 }

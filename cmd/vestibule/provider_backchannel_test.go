@@ -483,3 +483,27 @@ func TestKilledBeforeItCouldTellTheAppIsToldLater(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// A browser holds five sessions: the sixth sign-in ends the oldest for good, and its apps hear of it.
+func TestASessionThatABrowserHasNoRoomForEnds(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	r := newReceiver(t, nil)
+	app := w.entitledApp("told", c.org, r.told)
+	b := newBrowser(t)
+	var first tokenAnswer
+	for i := range 6 {
+		id := "acme-" + string(rune('a'+i))
+		c.people(id, id+"@acme.example")
+		tok := b.signIn(app, func(v url.Values) { in(c.org)(v); v.Set("prompt", "login") })
+		if i == 0 {
+			first = tok
+		}
+	}
+	if got := r.wait(1)[0]; got["sid"] != claims(t, first.ID)["sid"] {
+		t.Errorf("%v", got)
+	}
+	if status, _ := w.userinfo(first.Access); status != 401 {
+		t.Errorf("userinfo %d", status)
+	}
+}
