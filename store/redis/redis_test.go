@@ -47,6 +47,18 @@ func TestCountsDoWhatACounterMust(t *testing.T) {
 	storetest.Counter(t, trusting(t, redistest.Shared(t)+"&timeout=5s", clock), clock)
 }
 
+// The manual says which commands suffice.
+func TestAUserWithTheCommandsOfTheManualSuffices(t *testing.T) {
+	s := redistest.Start(t, "--user", "vestibule", "on", ">secret", "~x:*", "+info", "+time", "+eval", "+evalsha", "+get", "+set", "+getdel", "+del", "+wait")
+	clock := storetest.NewClock()
+	c := trusting(t, "redis://vestibule:secret@"+s.Addr+"/0?prefix=x&timeout=5s", clock)
+	if _, err := c.Begin(t.Context(), "a:1"); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Brief(t, c.Notes("e"), clock)
+	storetest.Counter(t, c, clock)
+}
+
 func TestNotesOfAnotherEpochOrPrefixAreNotThere(t *testing.T) {
 	clock, s, ctx := storetest.NewClock(), redistest.Start(t), t.Context()
 	a, b := trusting(t, s.URL("a"), clock), trusting(t, s.URL("b"), clock)
