@@ -11,7 +11,7 @@ import (
 )
 
 func TestEveryActionHasANameAndASentence(t *testing.T) {
-	name := regexp.MustCompile(`^[a-z]+\.[a-z_]+$`)
+	name := regexp.MustCompile(`^[a-z_]+\.[a-z_]+$`)
 	for a, sentence := range sentences {
 		if !name.MatchString(string(a)) || !strings.HasSuffix(sentence, ".") {
 			t.Errorf("%s: %q", a, sentence)

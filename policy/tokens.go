@@ -43,7 +43,7 @@ var RefreshIdle = &Rule[time.Duration]{
 	Group:     "Tokens",
 	Title:     "Longest pause between renewals",
 	Help:      "An app that did not renew its tokens for this long needs a new sign-in.",
-	Default:   14 * day,
+	Default:   7 * day,
 	Limit:     90 * day,
 	Loosest:   365 * day,
 	Strictest: time.Minute,
@@ -51,5 +51,5 @@ var RefreshIdle = &Rule[time.Duration]{
 	Tighter:   shorter,
 	Read:      readDuration,
 	Show:      showDuration,
-	Samples:   []time.Duration{time.Minute, time.Hour, day, 14 * day, 90 * day, 365 * day},
+	Samples:   []time.Duration{time.Minute, time.Hour, day, 7 * day, 90 * day, 365 * day},
 }

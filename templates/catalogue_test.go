@@ -49,8 +49,8 @@ func placeholdersOf(text string) []string {
 // usedInPages finds t "key" in every page.
 var usedInPages = regexp.MustCompile(`\bt "([^"]+)"`)
 
-// usedByCode are the sentences that Go code of this room asks for by a key it puts together.
-var usedByCode = []string{"name.", "fault.detail."}
+// usedByCode are the sentences that Go code asks for by a key it puts together.
+var usedByCode = []string{"name.", "fault.detail.", "consent.claim", "consent.scope."}
 
 func TestNoSentenceIsUnused(t *testing.T) {
 	used := usedKeys(t)
