@@ -291,7 +291,9 @@ func (e *epochs) begin(ctx context.Context, old epoch, line, why string) (again 
 	if !won {
 		return true, nil
 	}
-	e.s.log.Warn("store: a new epoch of short-lived state begins; logins in progress start again", "why", why)
+	if old.token != "" || e.seen.token != "" { // else nothing was there that could be lost
+		e.s.log.Warn("store: a new epoch of short-lived state begins; logins in progress start again", "why", why)
+	}
 	e.mine = next.token
 	return false, e.finish(ctx, next, line)
 }

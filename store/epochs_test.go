@@ -74,16 +74,8 @@ func (f *fleet) join(url string) *node {
 	return &node{f.t, e, sharedNotes{e}, c}
 }
 
-// begun is how many epochs the fleet began.
-func (f *fleet) begun() int { return f.logged.count("a new epoch") - f.own() }
-
-// own is how many the store began by itself before the fleet.
-func (f *fleet) own() int {
-	if f.store.epochs != nil {
-		return 1
-	}
-	return 0
-}
+// begun is how many epochs the fleet has had.
+func (f *fleet) begun() int { return 1 + f.logged.count("a new epoch") }
 
 func (n *node) looks() {
 	n.t.Helper()
