@@ -37,6 +37,7 @@ var commands = []command{
 	{"restore", "check a backup, or restore it into an empty place", runRestore},
 	{"migrate", "bring the database to this version's schema, or say whether it is", runMigrate},
 	{"audit", "verify, export and prune the record", runAudit},
+	{"doctor", "examine the installation, and say what to put right", runDoctor},
 	{"trace", "tell how the login with a trace code went", runTrace},
 	{"version", "print the version", runVersion},
 }
