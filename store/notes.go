@@ -75,6 +75,9 @@ func (s *Store) alone(ctx context.Context, fn func(t *tx) error) error {
 	if err == nil || errors.Is(err, brief.ErrGone) || errors.Is(err, brief.ErrTaken) {
 		return err
 	}
+	if errors.Is(err, ErrText) {
+		return brief.ErrGone // strangers send anything as a key, and nothing is under what cannot be one
+	}
 	return brief.ErrUnavailable.With(err)
 }
 
@@ -116,7 +119,7 @@ func full(value []byte) []byte {
 
 // Get reads.
 func (n sqlNotes) Get(ctx context.Context, key string) (value []byte, err error) {
-	found, err := n.s.db.read(ctx, "SELECT v FROM notes WHERE k = $1 AND until > $2", func(r *row) { value = r.bytes() }, []any{n.space + key, n.s.now()})
+	found, err := found(n.s.db.read(ctx, "SELECT v FROM notes WHERE k = $1 AND until > $2", func(r *row) { value = r.bytes() }, []any{n.space + key, n.s.now()}))
 	if err != nil {
 		return nil, brief.ErrUnavailable.With(err)
 	}
@@ -172,10 +175,14 @@ func (n sqlNotes) Swap(ctx context.Context, key string, old, next []byte) error 
 
 // Delete removes.
 func (n sqlNotes) Delete(ctx context.Context, key string) error {
-	return n.s.alone(ctx, func(t *tx) error {
+	err := n.s.alone(ctx, func(t *tx) error {
 		_, err := t.exec("DELETE FROM notes WHERE k = $1", n.space+key)
 		return err
 	})
+	if errors.Is(err, brief.ErrGone) {
+		return nil
+	}
+	return err
 }
 
 // sweepNotes removes what is over, of former epochs too.

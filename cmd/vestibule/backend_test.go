@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	_ "modernc.org/sqlite"
 
 	"github.com/vestibule-id/vestibule/internal/pgtest"
 	"github.com/vestibule-id/vestibule/internal/redistest"
@@ -47,4 +50,43 @@ func keptIn(t testing.TB, dir string, c config) config {
 		c.Redis = url.(string)
 	}
 	return c
+}
+
+// query reads from a world's database, beside the house.
+func (w *world) query(q string, args ...string) (rows [][]string) {
+	w.t.Helper()
+	if dsn, there := stored.Load(w.dir); there {
+		return pgtest.Query(w.t, dsn.(string), q, args...)
+	}
+	db, err := sql.Open("sqlite", "file:"+w.dataFile()+"?mode=ro")
+	w.must(err)
+	defer db.Close()
+	values := make([]any, len(args))
+	for i, a := range args {
+		values[i] = a
+	}
+	found, err := db.QueryContext(w.t.Context(), q, values...)
+	w.must(err)
+	defer found.Close()
+	columns, err := found.Columns()
+	w.must(err)
+	for found.Next() {
+		row, into := make([]string, len(columns)), make([]any, len(columns))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		w.must(found.Scan(into...))
+		rows = append(rows, row)
+	}
+	w.must(found.Err())
+	return rows
+}
+
+// place are the flags by which a command finds a world's database.
+func (w *world) place() string {
+	database := "sqlite:" + w.dataFile()
+	if dsn, there := stored.Load(w.dir); there {
+		database = dsn.(string)
+	}
+	return " -database " + database + " -key-file " + w.dir + "/vestibule.key"
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"net/http"
 	"net/url"
 	"strings"
@@ -273,19 +272,11 @@ func TestAnAppOfTheOperatorsOwnAsksOnlyWhenItWants(t *testing.T) {
 // recorded are the targets of an organization's entries of one action.
 func (w *world) recorded(org directory.OrgID, act audit.Action) []string {
 	w.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+w.dataFile()+"?mode=ro")
-	w.must(err)
-	defer db.Close()
 	var out []string
 	for _, table := range []string{"audit_pending", "audit"} {
-		rows, err := db.QueryContext(w.t.Context(), "SELECT target_id FROM "+table+" WHERE org_id = $1 AND action = $2", string(org), string(act))
-		w.must(err)
-		for rows.Next() {
-			var id string
-			w.must(rows.Scan(&id))
-			out = append(out, id)
+		for _, row := range w.query("SELECT target_id FROM "+table+" WHERE org_id = $1 AND action = $2", string(org), string(act)) {
+			out = append(out, row[0])
 		}
-		w.must(rows.Err())
 	}
 	return out
 }

@@ -432,7 +432,7 @@ func TestRegistrationIsNotForTheFrontChannel(t *testing.T) {
 func TestTheCommandMakesARegistrationToken(t *testing.T) {
 	w := newWorld(t)
 	acme := w.addOIDC("acme", nil)
-	database := " -database sqlite:" + w.dataFile() + " -key-file " + w.dir + "/vestibule.key"
+	database := w.place()
 	var said, errs bytes.Buffer
 	if status := run(t.Context(), strings.Fields("app registration-token partners -orgs acme -uses 1 -first-party"+database), &said, &errs); status != 0 {
 		t.Fatalf("%d %s", status, &errs)

@@ -299,26 +299,30 @@ func Dump(t testing.TB, dsn string, except ...string) []byte {
 // inBytes finds values of BYTEA columns.
 var inBytes = regexp.MustCompile(`'\\x([0-9a-f]{2})*'`)
 
-// Counts says how many rows each table of a database has, as "table n", by name.
-func Counts(t testing.TB, dsn string) (lines []string) {
+// Query runs one statement on a database and gives its rows as text.
+func Query(t testing.TB, dsn, q string, args ...string) (rows [][]string) {
 	t.Helper()
 	c, err := pgconn.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background())
-	results, err := c.Exec(t.Context(), "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname").ReadAll()
-	if err != nil {
-		t.Fatal(err)
+	values := make([][]byte, len(args))
+	for i, a := range args {
+		values[i] = []byte(a)
 	}
-	for _, row := range results[0].Rows {
-		n, err := c.Exec(t.Context(), "SELECT count(*) FROM "+string(row[0])).ReadAll()
-		if err != nil {
-			t.Fatal(err)
+	result := c.ExecParams(t.Context(), q, values, nil, nil, nil).Read()
+	if result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	for _, cells := range result.Rows {
+		row := make([]string, len(cells))
+		for i, cell := range cells {
+			row[i] = string(cell)
 		}
-		lines = append(lines, string(row[0])+" "+string(n[0].Rows[0][0]))
+		rows = append(rows, row)
 	}
-	return lines
+	return rows
 }
 
 // Stop ends the server of this test process. TestMain calls it last.

@@ -47,7 +47,7 @@ func TestADumpTellsEverything(t *testing.T) {
 			t.Errorf("%q: %v", text, !there)
 		}
 	}
-	if got := strings.Join(Counts(t, dsn), ", "); got != "a 1, c 1" {
+	if got := Query(t, dsn, "SELECT count(*), max(v) FROM a WHERE v = $1", "in text"); len(got) != 1 || got[0][0] != "1" || got[0][1] != "in text" {
 		t.Error(got)
 	}
 }

@@ -51,6 +51,13 @@ func Brief(t *testing.T, b brief.Store, clock *Clock) {
 	ok(t, b.Delete(ctx, "k"))
 	same(t, get("k"), "gone")
 
+	for _, key := range []string{"a\x00b", "\xff"} { // strangers send them
+		same(t, get(key), "gone")
+		_, err := b.Take(ctx, key)
+		is(t, err, brief.ErrGone)
+		ok(t, b.Delete(ctx, key))
+	}
+
 	value := []byte("mine")
 	ok(t, b.Put(ctx, "copy", value, time.Minute))
 	value[0] = 'X'
