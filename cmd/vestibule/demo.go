@@ -21,6 +21,9 @@ var errDemoPort = fault.New(fault.Invalid, "vestibule.demo_port", "A port is a n
 
 // runDemo shows the house in a made-up world until it is told to stop.
 func runDemo(ctx context.Context, args []string, out, errs io.Writer) error {
+	if len(args) > 0 && args[0] == "provider" {
+		return runDemoProvider(ctx, args[1:], out, errs)
+	}
 	flags := newFlags("demo", "", "Starts a made-up world to click through. It listens on this machine alone.", errs)
 	port := flags.Int("port", 8080, "the port of the address to open; 0 takes any that is free")
 	data := flags.String("data", "", "a directory to keep the world in, so that it is the same at the next start; without it nothing is kept")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -178,7 +179,7 @@ func hostOf(err error) string {
 func (d *doctor) connections(ctx context.Context) {
 	h := &house{store: d.db, directory: manifestService(d.db).Directory}
 	guard := &outbound.Guard{}
-	opener := h.opener(config{Issuer: d.settings.Issuer, Now: time.Now}, func(allow []string) *http.Client { return guard.Client(allow) })
+	opener := h.opener(d.settings.house(slog.New(slog.DiscardHandler), nil), func(allow []string) *http.Client { return guard.Client(allow) })
 	names := map[directory.OrgID]string{}
 	for after, n := directory.ConnectionID(""), connectPage; n == connectPage; {
 		list, err := d.db.ConnectionPage(ctx, after, connectPage)

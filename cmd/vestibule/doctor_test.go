@@ -72,7 +72,7 @@ func (w *world) examined(args ...string) diagnosis {
 	if url, ok := shortLived.Load(w.dir); ok {
 		w.t.Setenv("VESTIBULE_REDIS", url.(string))
 	}
-	return doctorSays(w.t, append([]string{"--issuer", w.url}, args...)...)
+	return doctorSays(w.t, append([]string{"--issuer", w.url, "--development"}, args...)...)
 }
 
 func TestDoctorFindsAGoodInstallationWell(t *testing.T) {
@@ -93,6 +93,9 @@ func TestDoctorFindsAGoodInstallationWell(t *testing.T) {
 	if strings.Contains(d.raw, "@") || strings.Contains(d.raw, "s3cret") || strings.Contains(d.raw, w.secret) {
 		t.Errorf("it tells of people or secrets:\n%s", d.raw)
 	}
+	real := w.examined("--development=false") // which believes no made-up provider
+	real.wants(t, fail, "connection", "acme "+string(acme.con.ID))
+	real.wants(t, fail, "connection", "bolt "+string(bolt.con.ID))
 	if off := w.examined("--offline"); off.has(fine, "issuer", "") || off.has(fine, "connection", "") {
 		t.Errorf("offline it called somebody:\n%s", off.raw)
 	}
@@ -169,12 +172,12 @@ func TestDoctorSeesAnIssuerThatIsNotThisInstallation(t *testing.T) {
 		d.wants(t, fail, tc.check, tc.words)
 	}
 	cert, key := certificateFor(t, t.TempDir(), "localhost", time.Now().Add(72*time.Hour))
-	d := w.examined("--issuer", "https://localhost:1", "--tls-cert", cert, "--tls-key", key)
+	d := w.examined("--development=false", "--issuer", "https://localhost:1", "--tls-cert", cert, "--tls-key", key)
 	d.wants(t, warn, "certificate", "ends on")
 	d.wants(t, fail, "issuer", "cannot be reached")
 	self := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(self.Close)
-	w.examined("--issuer", strings.Replace(self.URL, "127.0.0.1", "localhost", 1)).wants(t, fail, "issuer", "certificate is not believed")
+	w.examined("--development=false", "--issuer", strings.Replace(self.URL, "127.0.0.1", "localhost", 1)).wants(t, fail, "issuer", "certificate is not believed")
 }
 
 // Whatever is wrong with the place itself: a line that fails and names the remedy, and nothing is made or
@@ -307,7 +310,7 @@ func TestDoctorPointsAtAppsThatInviteTrouble(t *testing.T) {
 	if d.has(warn, "app", "main/payments") {
 		t.Errorf("it complains of a good app:\n%s", d.raw)
 	}
-	d = w.examined("--offline", "--issuer", "https://login.example.com")
+	d = w.examined("--offline", "--development=false", "--issuer", "https://login.example.com")
 	d.wants(t, warn, "app", "whatever runs on the person's machine")
 }
 

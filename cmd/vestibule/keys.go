@@ -177,16 +177,21 @@ func runKeysCreate(ctx context.Context, args []string, out, errs io.Writer) erro
 	read := configFlags(flags, false)
 	sealing := flags.String("sealing", "", "the `file` to make, with a new sealing key in it")
 	alg := flags.String("alg", "", "publish a new signing key of this `algorithm`: ES256, RS256 or EdDSA")
+	missing := flags.Bool("if-missing", false, "with --sealing: a file that is there already is what was wanted")
 	rest, err := parseAnywhere(flags, args)
 	switch {
 	case err != nil:
 		return err
-	case len(rest) > 0 || (*sealing == "") == (*alg == ""):
+	case len(rest) > 0 || (*sealing == "") == (*alg == "") || *missing && *alg != "":
 		return misused(flags, "Say what to make: --sealing FILE or --alg ALGORITHM.")
 	case *alg != "":
 		return rotateSigning(ctx, read, *alg, out, errs)
 	}
 	id, err := store.NewSealingKeyFile(*sealing)
+	if *missing && errors.Is(err, store.ErrKeyExists) {
+		_, err = fmt.Fprintf(out, "%s is there already.\n", *sealing)
+		return err
+	}
 	if err != nil {
 		return err
 	}

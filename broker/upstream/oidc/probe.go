@@ -54,6 +54,9 @@ func (p *provider) probeKeys(ctx context.Context, m *metadata, c *checks) error 
 	allowed := p.algorithms(ctx)
 	n := 0
 	for _, k := range ks.keys {
+		if p.env.Distrusted(k.id, nil) {
+			continue
+		}
 		if slices.ContainsFunc(allowed, func(alg string) bool { return (k.alg == "" || k.alg == alg) && fits(k.key, alg) }) {
 			n++
 		}

@@ -13,6 +13,10 @@ import (
 func (p *provider) Probe(ctx context.Context) (upstream.Report, error) {
 	var n notes
 	now := p.env.Now()
+	if p.fresh == nil && len(p.pinned()) == 0 { // all that there were are distrusted
+		n.add("certificate", false, "none", "one that is believed")
+		return n.report, ErrCertificate
+	}
 	for _, k := range p.pinned() {
 		c, err := x509.ParseCertificate(k.der)
 		if err != nil {
