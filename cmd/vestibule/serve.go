@@ -66,7 +66,7 @@ type service struct {
 
 // openService builds the house up to where it answers.
 func openService(ctx context.Context, s *settings, log *slog.Logger) (*service, error) {
-	slog.SetDefault(log) // libraries log through it
+	slog.SetDefault(slog.New(warnings{log.Handler()})) // libraries log through it, and chat
 	v := &service{settings: s, log: log}
 	if err := v.open(ctx); err != nil {
 		v.close()
@@ -257,3 +257,12 @@ func (v *service) close() {
 	}
 	v.closeWatch()
 }
+
+// warnings lets pass what a library says only when something is wrong.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
+func (w warnings) WithGroup(name string) slog.Handler   { return warnings{w.Handler.WithGroup(name)} }
