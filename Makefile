@@ -5,7 +5,7 @@
 #   make quick      all tests but those that drive a browser or other people's software (-tags quick)
 #   make test-long  everything, and fuzzing for $(LONG) a target, and the tests that take hours (-tags long)
 #   make golden     rewrites the golden files of pages; read the diff
-#   make bench      Go benchmarks of all packages
+#   make bench      Go benchmarks of all packages, briefly, then whole logins on all databases (BENCH are its flags)
 #   make lint       golangci-lint, where it is installed
 #   make build      one static binary: bin/vestibule
 #   make demo       the demonstration on this machine
@@ -105,8 +105,11 @@ fuzz:
 golden:
 	@go test $$(go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... | grep /templatestest | cut -d' ' -f1) -update
 
+BENCH     ?= -organizations 10,10000
+BENCHTIME ?= 200ms
 bench:
-	@go test -run '^$$' -bench . -benchmem ./...
+	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $$(go list ./... | grep -v /cmd/)
+	@CGO_ENABLED=0 go run ./bench $(BENCH)
 
 lint:
 	@command -v golangci-lint >/dev/null || { echo "golangci-lint is not installed: see golangci-lint.run, or leave it; make test does without." >&2; exit 1; }

@@ -125,7 +125,7 @@ func (s *source) report(f file, at token.Pos, rule, format string, args ...any) 
 
 // free says whether a file may touch the world: commands and whatever only tests use.
 func (f file) free() bool {
-	return f.test || f.room == "cmd" || strings.HasPrefix(f.room, "cmd/") || isKit(f.room)
+	return f.test || f.room == "cmd" || strings.HasPrefix(f.room, "cmd/") || f.room == "bench" || isKit(f.room)
 }
 
 // isKit says whether a room is a test kit: exported contracts and tools of tests.

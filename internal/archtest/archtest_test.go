@@ -117,6 +117,8 @@ func TestEveryRuleIsSeenBroken(t *testing.T) {
 		{"a test kit in the product", "broker/a.go", imports(ours("broker/upstream/upstreamtest")), "import", 3},
 		{"the fake provider in the product", "broker/a.go", imports(ours("internal/fakeidp")), "import", 3},
 		{"the fake provider in a command", "cmd/vestibule/main.go", imports(ours("internal/fakeidp"), ours("store"), ours("internal/demo")), "", 0},
+		{"the kits in the benchmark", "bench/main.go", imports(ours("internal/fakeidp"), ours("internal/pgtest"), ours("internal/redistest")), "", 0},
+		{"the product in the benchmark", "bench/main.go", imports(ours("broker")), "import", 3},
 		{"the demonstration in a room", "manifest/a.go", imports(ours("internal/demo")), "import", 3},
 		{"the dialer in the portal", "portal/a.go", imports(ours("internal/outbound")), "import", 3},
 		{"anything in a test", "policy/a_test.go", imports(ours("store"), ours("internal/fakeidp")), "", 0},

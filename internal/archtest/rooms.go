@@ -65,6 +65,8 @@ var rooms = []room{
 	{name: "internal/demo", floor: 8, upTo: 7, may: []string{"internal/fakeidp"}, why: "shows the house"},
 
 	{name: "cmd/*", floor: top, upTo: top, why: "wires"},
+	{name: "bench", floor: top, may: []string{"internal/fakeidp", "internal/pgtest", "internal/redistest"},
+		why: "measures the binary from outside, as apps and browsers see it, beside providers and databases of its own"},
 
 	// What only tests use. None is imported outside tests, other kits and cmd.
 	{name: "internal/fakeidp", floor: 7, may: []string{"broker/upstream/saml/samltest"}, why: "an identity provider that is not ours signs with the tests' pen"},
@@ -141,5 +143,5 @@ func (s *source) imports() {
 
 // mayShow says whether a room of the product may import one that exists for tests.
 func mayShow(importer, other string, row room) bool {
-	return strings.HasPrefix(importer, "cmd/") || (forTests(importer) && row.allows(other))
+	return strings.HasPrefix(importer, "cmd/") || ((forTests(importer) || importer == "bench") && row.allows(other))
 }

@@ -178,6 +178,9 @@ func (s *Server) end(how syscall.Signal) {
 	s.process = nil
 }
 
+// PID is the server's first process, the parent of all its others.
+func (s *Server) PID() int { return s.process.Process.Pid }
+
 // Kill ends the server at once and all its connections, as a crash does.
 func (s *Server) Kill() { s.end(syscall.SIGQUIT) }
 

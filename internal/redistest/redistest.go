@@ -39,6 +39,16 @@ type Server struct {
 	done  chan struct{}
 }
 
+// Open starts a server that no test ends; Kill does. It writes to dir.
+func Open(dir string, options ...string) (*Server, error) { return start(dir, options) }
+
+// PID is the server's process.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pid
+}
+
 const missing = "neither redis-server nor valkey-server is installed, and this test needs one. Install it: `apt-get install redis-server` on Debian and Ubuntu, or run `make tools`."
 
 // Start starts a server with those options of its command line, and stops it at the test's end.
