@@ -15,6 +15,7 @@ import (
 // openWatch begins to measure where measurements can be read, and to trace where traces are collected.
 func (v *service) openWatch(ctx context.Context) (err error) {
 	v.watch.now = time.Now
+	v.watch.follow(ctx, v.log)
 	if v.admin != nil {
 		v.watch.metrics = newMetrics()
 	}

@@ -145,10 +145,30 @@ func version() string {
 type watcher struct {
 	metrics *metrics
 	tracing *tracing
+	log     *slog.Logger // of each request, at its level debug; nil writes none
 	now     func() time.Time
 }
 
-func (w watcher) blind() bool { return w.metrics == nil && w.tracing == nil }
+func (w watcher) blind() bool { return w.metrics == nil && w.tracing == nil && w.log == nil }
+
+// follow writes a line for each request where the log is that fine. Elsewhere it costs nothing.
+func (w *watcher) follow(ctx context.Context, log *slog.Logger) {
+	if log.Enabled(ctx, slog.LevelDebug) {
+		w.log = log
+	}
+}
+
+// line tells of one answer: by its route, never by its address, which may hold what is secret or personal
+// (S58).
+func (w watcher) line(r *http.Request, route string, status int, took time.Duration) {
+	if w.log == nil {
+		return
+	}
+	if route == "" {
+		route = "none"
+	}
+	w.log.DebugContext(r.Context(), "request", "route", route, "status", status, "took", took)
+}
 
 // request is web.Mux's Watch.
 func (w watcher) request(r *http.Request, route string) (*http.Request, func(int)) {
@@ -158,9 +178,11 @@ func (w watcher) request(r *http.Request, route string) (*http.Request, func(int
 		r, ended = w.tracing.request(r, route)
 	}
 	return r, func(status int) {
+		took := w.now().Sub(begun)
 		if w.metrics != nil {
-			w.metrics.answered(route, status, w.now().Sub(begun))
+			w.metrics.answered(route, status, took)
 		}
+		w.line(r, route, status, took)
 		ended(status)
 	}
 }
