@@ -120,6 +120,7 @@ func TestS58TheLogHoldsNoPersonAndNoSecret(t *testing.T) {
 	b.authorize(w, w.request(in(gone.org)))
 	b.asked(w, "client_id=nobody&state=state-of-nobody&login_hint=ada@acme.example%0Alevel=ERROR")
 	b.get(w, "/arrive/"+string(acme.con.ID)+"?state=stolen-state-value&code=stolen-code-value")
+	b.get(w, "/arrive/ada@acme.example%0Alevel=ERROR+msg=forged?code=stolen-code-value")
 	b.get(w, "/nothing/ada@acme.example%0Alevel=ERROR+msg=forged")
 	p := b.authorize(w, w.request(nil)) // who are you?
 	for _, f := range forms(p) {
