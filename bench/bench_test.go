@@ -35,7 +35,7 @@ func TestTheBenchmarkDrivesEveryOperationOnEveryDatabase(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		for _, line := range r.rows {
-			if line.count != 20 || line.took <= 0 || line.p50 <= 0 || line.p99 < line.p50 {
+			if line.count != 20 || line.took <= 0 || line.p50 <= 0 || line.p99 < line.p50 || line.signature <= 0 {
 				t.Errorf("%s: %+v", backend, line)
 			}
 		}

@@ -102,6 +102,12 @@ func (w *world) run(ctx context.Context, p plan, o operation) (r row, err error)
 	if _, err := together(ctx, all, p.People, 0); err != nil {
 		return r, err
 	}
+	if err := w.analyze(ctx); err != nil {
+		return r, err
+	}
+	if r.signature, err = signatures(); err != nil {
+		return r, err
+	}
 	before, err := w.used()
 	if err != nil {
 		return r, err

@@ -15,8 +15,8 @@ func print(out io.Writer, p plan, all []result, command, load string) error {
 	fmt.Fprintf(&b, "%s\n\n`%s`\n\n", machine(load), strings.TrimSpace(command))
 	if len(p.Operations) > 0 {
 		fmt.Fprintf(&b, "Processor milliseconds for one operation, %d at once:\n\n", p.Browsers)
-		b.WriteString("| operation | on | organizations | service | PostgreSQL | Redis | together | at most | a second | p50 | p99 |\n")
-		b.WriteString("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+		b.WriteString("| operation | on | organizations | service | PostgreSQL | Redis | together | at most | a second | p50 | p99 | ES256 sign and verify |\n")
+		b.WriteString("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	}
 	for _, o := range operations {
 		for _, r := range all {
@@ -45,8 +45,8 @@ func (r row) markdown(of result) string {
 	if limit := limits[r.name+" on "+of.backend]; limit > 0 {
 		most = fmt.Sprint(limit)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %.3f | %s | %s | %.3f | %s | %.0f | %.1f ms | %.1f ms |\n", r.name, of.backend, thousands(of.organizations),
-		r.each(r.broker), pg, redis, r.each(r.broker+r.pg+r.redis), most, float64(r.count)/r.took.Seconds(), ms(r.p50), ms(r.p99))
+	return fmt.Sprintf("| %s | %s | %s | %.3f | %s | %s | %.3f | %s | %.0f | %.1f ms | %.1f ms | %.3f |\n", r.name, of.backend, thousands(of.organizations),
+		r.each(r.broker), pg, redis, r.each(r.broker+r.pg+r.redis), most, float64(r.count)/r.took.Seconds(), ms(r.p50), ms(r.p99), ms(r.signature))
 }
 
 // limits are the most that an operation may cost of all processes together, in milliseconds: the
