@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/internal/fakeidp"
+	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/pgtest"
 	"github.com/vestibule-id/vestibule/internal/redistest"
 )
@@ -283,4 +286,23 @@ func (b *browser) chooses(p *page, person string) *page {
 	}
 	b.t.Fatalf("no form: %d %s", p.status, textOf(p.body))
 	return nil
+}
+
+// S54: a made-up provider listens beyond this machine only when it is told to.
+func TestS54AMadeUpProviderStaysOnThisMachine(t *testing.T) {
+	t.Setenv("PROVIDER_SECRET", "a-secret-of-the-provider")
+	for line, says := range map[string]string{
+		"demo provider --listen 0.0.0.0:0 --redirect http://localhost/x": fault.Of(fakeidp.ErrNotLoopback).Public,
+		"demo provider": "Name the return address",
+	} {
+		var said bytes.Buffer
+		if status := run(t.Context(), strings.Fields(line), &said, &said); status == 0 || !strings.Contains(said.String(), says) {
+			t.Errorf("%s: %d %s", line, status, &said)
+		}
+	}
+	t.Setenv("PROVIDER_SECRET", "")
+	var said bytes.Buffer
+	if status := run(t.Context(), strings.Fields("demo provider --redirect http://localhost/x"), &said, &said); status != 1 || !strings.Contains(said.String(), "Set PROVIDER_SECRET") {
+		t.Errorf("%d %s", status, &said)
+	}
 }
