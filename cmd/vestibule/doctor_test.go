@@ -79,7 +79,12 @@ func TestDoctorFindsAGoodInstallationWell(t *testing.T) {
 	w := newWorld(t)
 	acme, bolt := w.addOIDC("acme", nil), w.addSAML("bolt", nil)
 	d := w.examined()
-	if d.status != 0 {
+	for _, f := range d.Findings {
+		if f.Status == fail && !strings.Contains(f.Text, "fsync is off") { // as it is on the PostgreSQL of tests
+			t.Errorf("%+v", f)
+		}
+	}
+	if backend() == "" && d.status != 0 {
 		t.Errorf("status %d\n%s", d.status, d.raw)
 	}
 	for check, words := range map[string]string{
