@@ -115,6 +115,9 @@ func (b *Broker) deviceLogin(w http.ResponseWriter, r *http.Request, d deviceReq
 	if len(list) > 0 {
 		start.Session = list[0].held()
 	}
+	if app.MaxAge > 0 {
+		start.MaxAge = &app.MaxAge // a device asks for no age of its own
+	}
 	_, err = b.Flows.Start(w, r, start)
 	return err
 }

@@ -254,7 +254,8 @@ func (b *Broker) changeRegistration(w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-// endRegistration archives the app (RFC 7592 section 2.3): its client id is never given out again (S40).
+// endRegistration archives the app (RFC 7592 section 2.3): its client id is never given out again (S40), and
+// what it was given is over.
 func (b *Broker) endRegistration(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	app, _, err := b.registrant(r)
@@ -267,6 +268,9 @@ func (b *Broker) endRegistration(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+		if err := b.appStopped(ctx, app.ID, directory.Archived); err != nil {
 			return err
 		}
 		return b.recordApp(ctx, appRef(app), audit.RegistrationEnded, appRef(app), nil)

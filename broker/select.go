@@ -120,7 +120,7 @@ func (b *Broker) chooseAccount(w http.ResponseWriter, r *http.Request) error {
 }
 
 // accounts are the sessions of this browser that a request may go on with, the current one first: those of
-// whom the app means, and for an app that shares none, those that it was signed in by before.
+// whom the app means, and for an app that shares none, those by which it is signed in already.
 func (b *Broker) accounts(ctx context.Context, r *http.Request, app App, req *authRequest) ([]brought, error) {
 	list, err := b.browserSessions(ctx, r)
 	if err != nil {
@@ -138,7 +138,7 @@ func (b *Broker) accounts(ctx context.Context, r *http.Request, app App, req *au
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(marks, func(m AppMark) bool { return m.App == app.ID }) {
+		if slices.ContainsFunc(marks, func(m AppMark) bool { return m.App == app.ID && m.Ended.IsZero() }) {
 			own = append(own, s)
 		}
 	}

@@ -57,12 +57,13 @@ func (b *Broker) subject(app App, person directory.PersonID) string {
 }
 
 // sector is the sector of a pairwise app that names none: the one host of its redirect URIs (OpenID
-// Connect Core section 8.1). "" when there is not exactly one.
+// Connect Core section 8.1). "" when there is not exactly one. What a private-use scheme says of a host
+// counts for nothing: such an address comes back to the app whatever host stands in it.
 func (a App) sector() string {
 	host := ""
 	for _, r := range a.RedirectURIs {
 		u, err := url.Parse(r)
-		if err != nil || u.Hostname() == "" || host != "" && host != strings.ToLower(u.Hostname()) {
+		if err != nil || !postable(r) || u.Hostname() == "" || host != "" && host != strings.ToLower(u.Hostname()) {
 			return ""
 		}
 		host = strings.ToLower(u.Hostname())

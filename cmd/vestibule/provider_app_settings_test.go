@@ -264,3 +264,41 @@ func TestAnUnsharedAppsDeviceIsApprovedAfterAFreshSignIn(t *testing.T) {
 		t.Errorf("another app's sign-in counted: %v", b.hops[hops:])
 	}
 }
+
+// A sign-in that ended counts no longer, though the session goes on with other apps.
+func TestAnUnsharedAppsSignInThatEndedCountsNoMore(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	alone := w.entitledApp("alone", c.org, func(a *broker.App) { a.Unshared = true })
+	b, _ := w.signedIn(c.org)
+	b.signIn(alone, in(c.org))
+	w.must(w.h.broker.SetAppStatus(t.Context(), operator, alone.app.ID, directory.Suspended))
+	w.settled(c.org)
+	w.must(w.h.broker.SetAppStatus(t.Context(), operator, alone.app.ID, directory.Active))
+	if code, fault := b.silently(alone, in(c.org)); code != "" || fault != "login_required" {
+		t.Errorf("a sign-in that was ended counted: %q", fault)
+	}
+	if code, fault := b.silently(w, in(c.org)); code == "" {
+		t.Errorf("the others lost theirs: %q", fault)
+	}
+	hops := len(b.hops)
+	b.signIn(alone, in(c.org))
+	if !b.visited(c, hops) {
+		t.Error("signed in without a fresh proof")
+	}
+}
+
+// A device asks nothing about the age of the sign-in, so the app's own max_age holds for whoever approves.
+func TestAnAppsOwnMaxAgeHoldsForItsDevices(t *testing.T) {
+	w, c := deviceWorld(t)
+	w.must(w.h.store.UpdateApp(t.Context(), w.app.ID, func(a *broker.App) error { a.MaxAge = time.Minute; return nil }))
+	other := w.entitledApp("other", c.org, nil)
+	b := newBrowser(t)
+	b.signIn(other, in(c.org))
+	w.clock.pass(2 * time.Minute)
+	hops := len(b.hops)
+	b.types(w, w.terminal(in(c.org)).User)
+	if !b.visited(c, hops) {
+		t.Errorf("an old sign-in approves: %v", b.hops[hops:])
+	}
+}

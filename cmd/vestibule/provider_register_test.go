@@ -480,3 +480,47 @@ func TestARegisteredAppsSectorFollowsItsAddresses(t *testing.T) {
 		t.Errorf("%d, sector %q", moved.Status, sector())
 	}
 }
+
+// RFC 8252 section 7.1: a private-use scheme proves nothing of the host that stands in it. An app must not
+// learn another's subjects by writing the other's name where anybody may write anything.
+func TestS40APrivateUseSchemeBringsNobodyIntoAnothersSector(t *testing.T) {
+	w := newWorld(t)
+	for name, uris := range map[string][]string{
+		"alone":               {"com.evil.app://victim.example/cb"},
+		"beside an https one": {"https://victim.example/cb", "com.evil.app://victim.example/cb"},
+	} {
+		got := w.register(w.initial(1, nil), map[string]any{
+			"subject_type": "pairwise", "application_type": "native", "token_endpoint_auth_method": "none", "redirect_uris": uris,
+		})
+		if got.Status != 400 || got.text("error") != "invalid_client_metadata" {
+			t.Errorf("%s: %d %s", name, got.Status, got.raw)
+		}
+	}
+}
+
+// RFC 7592 section 2.3: what an app was given is over with its registration, and stays so when an operator
+// revives the app.
+func TestWhatAnAppWasGivenEndsWithItsRegistration(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	token := w.initial(1, func(t *broker.RegistrationToken) { t.Orgs, t.FirstParty = []directory.OrgID{acme.org}, true })
+	got := w.register(token, map[string]any{"grant_types": []string{"authorization_code", "refresh_token"}})
+	app, err := w.h.store.AppByClientID(t.Context(), got.text("client_id"))
+	w.must(err)
+	notes := w.as(app, got.text("client_secret"))
+	tok := newBrowser(t).signIn(notes, func(v url.Values) { in(acme.org)(v); v.Set("scope", "openid offline_access") })
+	if status, _ := w.userinfo(tok.Access); tok.Refresh == "" || status != 200 {
+		t.Fatalf("before the end: %d %s", status, tok.raw)
+	}
+	if got := w.registration("DELETE", got.text("registration_client_uri"), got.text("registration_access_token"), nil); got.Status != 204 {
+		t.Fatalf("DELETE: %d %s", got.Status, got.raw)
+	}
+	w.settled(acme.org)
+	w.must(w.h.broker.SetAppStatus(t.Context(), operator, app.ID, directory.Active))
+	if status, _ := w.userinfo(tok.Access); status != 401 {
+		t.Errorf("its token after the app came back: %d", status)
+	}
+	if again := notes.refresh(tok.Refresh); again.Status != 400 || again.Error != "invalid_grant" {
+		t.Errorf("its refresh token: %d %s", again.Status, again.raw)
+	}
+}
