@@ -1,4 +1,4 @@
-//go:build long
+//go:build long && !quick
 
 package main
 
@@ -9,5 +9,6 @@ const (
 	faultNodes   = 3
 	faultsFor    = 4 * time.Minute
 	frozenFor    = 8 * time.Second
+	sampleOf     = 1000
 	reportFaults = true
 )

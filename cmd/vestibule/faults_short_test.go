@@ -1,4 +1,4 @@
-//go:build !long
+//go:build !long && !quick
 
 package main
 
@@ -9,5 +9,6 @@ const (
 	faultNodes   = 2
 	faultsFor    = 0
 	frozenFor    = 6 * time.Second
+	sampleOf     = 150
 	reportFaults = false
 )

@@ -1,3 +1,5 @@
+//go:build !quick
+
 package main
 
 import (
@@ -252,7 +254,7 @@ type counts struct{ sessions, grants, rotated, revoked, spent int }
 
 // settle looks for everything that was acknowledged, after the storm, and shows every code again.
 func (l *account) settle(t *testing.T, lasting []directory.OrgID) (n counts) {
-	for _, a := range spread(l.all, 150) {
+	for _, a := range spread(l.all, sampleOf) {
 		if !slices.Contains(lasting, a.org) {
 			continue
 		}
@@ -341,7 +343,7 @@ var breakages = []breakage{
 		s.forgets(func() { s.c.redis.Restore(s.c.t, snapshot) })
 	}},
 	{"a signing key rotated", func(s *storm) {
-		if status, said := program(s.c.t, s.c.dir, s.c.environment(), "keys", "rotate", "--alg", "ES256"); status != 0 {
+		if status, said := program(s.c.t, s.c.dir, s.c.environment(), "keys", "rotate", "--alg", "ES256"); status != 0 && !strings.Contains(said, "is published already") {
 			s.c.t.Errorf("keys rotate: %d %s", status, said)
 		}
 	}},

@@ -81,7 +81,7 @@ func openService(ctx context.Context, s *settings, log *slog.Logger) (*service, 
 func (v *service) open(ctx context.Context) (err error) {
 	s := v.settings
 	if s.Database.Path != "" && demo.Keeps(filepath.Dir(s.Database.Path)) {
-		return errDemoData.Because(filepath.Dir(s.Database.Path))
+		return errDemoData
 	}
 	if err := v.listen(ctx); err != nil {
 		return err

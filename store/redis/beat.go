@@ -48,6 +48,9 @@ func (c *Client) ask(ctx context.Context, what func(context.Context, driver.Pipe
 	memory, clock := p.Info(ctx, "memory"), p.Time(ctx)
 	beat := what(ctx, p)
 	_, err := p.Exec(ctx)
+	if err != nil && notLetIn(err) { // of nothing that was asked there is an answer then, not even an error
+		return State{}, ErrLogin.With(err)
+	}
 	if who.server.Err() == nil && who.replication.Err() == nil {
 		if refused := who.fit(memory.Val()); refused != nil {
 			return State{}, refused // whatever else went wrong, this is why
@@ -82,6 +85,11 @@ func (w who) replicas() (n int) {
 		}
 	}
 	return n
+}
+
+// notLetIn knows what servers say to the wrong user or password; the text holds neither.
+func notLetIn(err error) bool {
+	return strings.HasPrefix(err.Error(), "WRONGPASS") || strings.HasPrefix(err.Error(), "NOAUTH")
 }
 
 // fit refuses a server that would forget what it must not.

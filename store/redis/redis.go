@@ -26,6 +26,8 @@ var (
 	ErrURL = fault.New(fault.Invalid, "redis.url", "The Redis URL cannot be used. Write redis://[user:password@]host:port/0, or rediss:// for TLS, with ?prefix=NAME where several installations share a server.")
 	// ErrUnreachable: the server did not answer when it had to.
 	ErrUnreachable = fault.New(fault.Unavailable, "redis.unreachable", "Redis does not answer. Start it, or check host, port, user and password in its URL.")
+	// ErrLogin: the server knows no such user, or the password is another one, or is missing.
+	ErrLogin = fault.New(fault.Unavailable, "redis.login", "The Redis server does not let this user in. Check the user and the password in its URL, and percent-encode what is special in them.")
 	// ErrEviction: the server may drop keys, and among them the marks of what was used.
 	ErrEviction = fault.New(fault.Invalid, "redis.eviction", "Redis may evict keys when its memory is full, and so forget which codes were used. Set `maxmemory-policy noeviction` in its configuration.")
 	// ErrCluster: one heartbeat cannot watch over several primaries.

@@ -99,7 +99,7 @@ func TestS16ServersThatWouldForgetAreRefused(t *testing.T) {
 		{"a cluster", []string{"--cluster-enabled", "yes"}, ErrCluster, "Sentinel"},
 		{"a replica", []string{"--replicaof", host + " " + port}, ErrReplica, "primary"},
 		{"no INFO", []string{"--user", "default", "on", "nopass", "~*", "+@all", "-info"}, ErrInfo, "INFO"},
-		{"a password", []string{"--requirepass", "secret"}, ErrUnreachable, "password"},
+		{"a password", []string{"--requirepass", "secret"}, ErrLogin, "password"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := redistest.Start(t, c.options...)
