@@ -13,6 +13,10 @@ import (
 )
 
 var appCommands = []sub{
+	{"create", "register an app, and print its .env and the lines that sign people in", runAppCreate},
+	{"list", "show the apps", runAppList},
+	{"show", "show what an app is registered as", runAppShow},
+	{"rotate-secret", "give an app another secret", runAppRotateSecret},
 	{"registration-token", "let somebody register apps by RFC 7591", runRegistrationToken},
 }
 

@@ -36,9 +36,15 @@ func found(t *testing.T, program, pkg string) string {
 // installed gives a directory that install filled, once for each content of the files it depends on.
 func installed(t *testing.T, name string, install func(dir string) *exec.Cmd, files ...string) string {
 	t.Helper()
+	return installedFrom(t, interopDir, name, install, files...)
+}
+
+// installedFrom is installed with files of another directory.
+func installedFrom(t *testing.T, from, name string, install func(dir string) *exec.Cmd, files ...string) string {
+	t.Helper()
 	sum := sha256.New()
 	for _, f := range files {
-		b, err := os.ReadFile(filepath.Join(interopDir, f))
+		b, err := os.ReadFile(filepath.Join(from, f))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +68,7 @@ func installed(t *testing.T, name string, install func(dir string) *exec.Cmd, fi
 	}
 	defer os.RemoveAll(made)
 	for _, f := range files {
-		copyFile(t, filepath.Join(interopDir, f), filepath.Join(made, f))
+		copyFile(t, filepath.Join(from, f), filepath.Join(made, f))
 	}
 	cmd := install(made)
 	cmd.Dir = made
