@@ -1,8 +1,9 @@
 // Signs people in by Vestibule with express-openid-connect: / shows who is signed in, /refresh gets new
 // tokens, /login and /logout are the library's.
 import express from 'express'
-import { auth, requiresAuth } from 'express-openid-connect'
+import openid from 'express-openid-connect'
 
+const { auth, requiresAuth } = openid
 const app = express()
 app.use(auth({ // issuer, client and secrets come from the environment
   authRequired: false,
