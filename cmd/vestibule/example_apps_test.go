@@ -66,7 +66,7 @@ func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
 		{"go", goExample}, {"express", expressExample}, {"flask", flaskExample},
 	} {
 		t.Run(e.framework, func(t *testing.T) {
-			at := freeAddress(t)
+			at := freeOrigin(t)
 			status, said := program(t, dir, env, "app", "create", "The "+e.framework+" app", "--for", e.framework, "--url", at, "--org", "acme")
 			if status != 0 {
 				t.Fatalf("app create ended with %d:\n%s", status, said)
@@ -79,8 +79,8 @@ func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
 	}
 }
 
-// freeAddress is an address of this machine that nothing listened on a moment ago.
-func freeAddress(t *testing.T) string {
+// freeOrigin is an address of this machine that nothing listened on a moment ago.
+func freeOrigin(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
