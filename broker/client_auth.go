@@ -50,7 +50,11 @@ func (b *Broker) authenticate(r *http.Request, form url.Values) (App, error) {
 	if err != nil {
 		return App{}, err
 	}
-	if app.Method != c.method || app.Status != directory.Active {
+	if app.Method != c.method {
+		b.notThatWay(ctx, app, c.method)
+		return App{}, errInvalidClient
+	}
+	if app.Status != directory.Active {
 		return App{}, errInvalidClient
 	}
 	switch c.method {

@@ -93,7 +93,7 @@ func (b *Broker) parseLogout(ctx context.Context, v url.Values) (logoutRequest, 
 	}
 	if after := v.Get("post_logout_redirect_uri"); after != "" {
 		if !slices.Contains(req.app.PostLogoutURIs, after) {
-			return req, &flows.Failure{Err: ErrPostLogout.Because("not registered"), App: req.app.facts(), At: b.Now()}
+			return req, &flows.Failure{Err: ErrPostLogout.Because(difference("post_logout_redirect_uri", req.app.PostLogoutURIs, after)), App: req.app.facts(), At: b.Now()}
 		}
 		req.after = after
 	}

@@ -121,7 +121,7 @@ func (b *Broker) client(ctx context.Context, values url.Values) (App, error) {
 func (b *Broker) answerable(q requested) (requested, error) {
 	redirect := one(q.values, "redirect_uri")
 	if !q.app.allows(redirect) {
-		return q, &flows.Failure{Err: ErrRedirectURI.Because("not registered"), App: q.app.facts(), At: b.Now()}
+		return q, &flows.Failure{Err: ErrRedirectURI.Because(difference("redirect_uri", q.app.RedirectURIs, redirect)), App: q.app.facts(), At: b.Now()}
 	}
 	if q.app.Status != directory.Active {
 		return q, &flows.Failure{Err: ErrApp, App: q.app.facts(), At: b.Now()}

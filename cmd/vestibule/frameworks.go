@@ -46,7 +46,7 @@ var frameworks = []framework{
 func paths(p ...string) []string { return p }
 
 var (
-	errFramework = fault.New(fault.Invalid, "vestibule.framework", "Name what the app is written with by --for: "+frameworkNames()+".")
+	errFramework = fault.New(fault.Invalid, "vestibule.framework", "Name what the app is written with by --for: express, go, flask, nextjs, spring, aspnet, django, rails, laravel, spa, oauth2-proxy.")
 	errAppURL    = fault.New(fault.Invalid, "vestibule.app_url", "The app's address is https://host[:port][/path], or http://localhost[:port] while you develop it: no query, nothing after a #.")
 )
 
