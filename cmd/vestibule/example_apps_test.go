@@ -53,7 +53,7 @@ func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"UPSTREAM_SECRET=the-secret-of-the-upstream"}
-	s := serveProgram(t, dir, env, "--issuer", "http://localhost:0", "--listen", "localhost:0")
+	s := serveProgram(t, dir, env, "--issuer", "http://localhost:0", "--listen", "localhost:0", "--development")
 	idp.AddClient(fakeidp.Client{ID: "vestibule", Secret: "the-secret-of-the-upstream", Redirects: []string{upstream.ReturnURL(s.url, "con_01k9vestibulesamples000001")}})
 	env = append(env, "VESTIBULE_ISSUER="+s.url)
 	if status, said := program(t, dir, env, "apply", "-f", "acme.yaml"); status != 0 {
@@ -66,15 +66,22 @@ func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
 		{"go", goExample}, {"express", expressExample}, {"flask", flaskExample},
 	} {
 		t.Run(e.framework, func(t *testing.T) {
-			at := freeOrigin(t)
-			status, said := program(t, dir, env, "app", "create", "The "+e.framework+" app", "--for", e.framework, "--url", at, "--org", "acme")
-			if status != 0 {
-				t.Fatalf("app create ended with %d:\n%s", status, said)
+			started := func(name string, change ...string) string {
+				at := freeOrigin(t)
+				status, said := program(t, dir, env, "app", "create", name, "--for", e.framework, "--url", at, "--org", "acme")
+				if status != 0 {
+					t.Fatalf("app create ended with %d:\n%s", status, said)
+				}
+				cmd := e.start(t)
+				cmd.Env = append(append(cmd.Env, dotEnv(said)...), change...)
+				begin(t, cmd, nil)
+				return at
 			}
-			cmd := e.start(t)
-			cmd.Env = append(cmd.Env, dotEnv(said)...)
-			begin(t, cmd, nil)
-			tried(t, s.url, at)
+			tried(t, s.url, started("The "+e.framework+" app"))
+			// The same with a secret that is another one: the developer reads a sentence that the manual has.
+			b, at := newBrowser(t), started("Wrong "+e.framework, "CLIENT_SECRET=another-one-that-is-long-enough")
+			p := b.signsIn(at)
+			inTheManual(t, e.framework, p)
 		})
 	}
 }
@@ -152,28 +159,11 @@ func tried(t *testing.T, issuer, at string) {
 		}
 		return s
 	}
-	comesTrue(t, "the app listens", func() bool {
-		resp, err := http.Get(at + "/")
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err == nil
-	})
+	listens(t, at)
 	if s := shows(b.follow(b.send(http.MethodGet, at+"/", nil, false))); s.SignedIn {
 		t.Error("a stranger is signed in")
 	}
-	p := b.follow(b.send(http.MethodGet, at+"/login", nil, false))
-	if !strings.HasPrefix(p.url.String(), issuer) || !strings.Contains(p.body, `name="identifier"`) {
-		t.Fatalf("no page that asks who it is: %s %d %s", p.url, p.status, textOf(p.body))
-	}
-	p = b.answer(p, "identifier", "ada@acme.example")
-	for range 5 { // a sign-in during which the service learns of the new app begins again
-		if changedMeanwhile(p) {
-			p = b.follow(b.send(http.MethodGet, at+"/login", nil, false))
-			p = b.answer(p, "identifier", "ada@acme.example")
-		}
-	}
-	s := shows(p)
+	s := shows(b.signsIn(at))
 	if !s.SignedIn || s.Claims["email"] != "ada@acme.example" || s.Claims["org_handle"] != "acme" || s.Claims["iss"] != issuer || s.Userinfo["sub"] != s.Claims["sub"] {
 		t.Errorf("signed in as %+v", s)
 	}
@@ -193,5 +183,54 @@ func tried(t *testing.T, issuer, at string) {
 	}
 	if p := b.send(http.MethodGet, at+"/callback?"+url.Values{"code": {"made-up"}, "state": {"made-up"}}.Encode(), nil, false); p.status < 400 {
 		t.Errorf("the app takes an answer that it did not ask for: %d %s", p.status, textOf(p.body))
+	} else {
+		inTheManual(t, "made-up answer", p)
+	}
+}
+
+func listens(t *testing.T, at string) {
+	t.Helper()
+	comesTrue(t, "the app listens", func() bool {
+		resp, err := http.Get(at + "/")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	})
+}
+
+// signsIn goes from an app's /login through Vestibule and the provider, back to the app.
+func (b *browser) signsIn(at string) *page {
+	b.t.Helper()
+	listens(b.t, at)
+	var p *page
+	for range 5 { // a sign-in during which the service learns of a new app begins again
+		p = b.follow(b.send(http.MethodGet, at+"/login", nil, false))
+		if strings.Contains(p.body, `name="identifier"`) {
+			p = b.answer(p, "identifier", "ada@acme.example")
+		}
+		if !changedMeanwhile(p) {
+			break
+		}
+	}
+	return p
+}
+
+// inTheManual checks that what an app's library printed stands in docs/errors.md, verbatim.
+func inTheManual(t *testing.T, what string, p *page) {
+	t.Helper()
+	var said seenInApp
+	if err := json.Unmarshal([]byte(p.body), &said); err != nil || said.Message == "" {
+		t.Fatalf("%s: no message at %s: %d %s", what, p.url, p.status, p.body)
+	}
+	manual, err := os.ReadFile("../../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(said.Message) {
+		if !strings.Contains(string(manual), strings.TrimSpace(line)) {
+			t.Errorf("%s: docs/errors.md does not have %q", what, said.Message)
+			return
+		}
 	}
 }
