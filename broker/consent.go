@@ -234,7 +234,7 @@ func (b *Broker) answerDenied(w http.ResponseWriter, r *http.Request, c waitingC
 	if err != nil {
 		return err
 	}
-	if !app.allows(c.Request.RedirectURI) {
+	if app.Status != directory.Active || !app.allows(c.Request.RedirectURI) {
 		return errGivenUp
 	}
 	return b.answerError(w, r, c.Request.returnTo, errConsentDenied)

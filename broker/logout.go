@@ -91,6 +91,11 @@ func (b *Broker) parseLogout(ctx context.Context, v url.Values) (logoutRequest, 
 		}
 		req.app = app
 	}
+	if req.app.ID != "" && req.app.Status != directory.Active {
+		// Whoever signs out does so all the same, but no page of ours leads to an app that was stopped.
+		req.app.PostLogoutURIs, req.app.Home = nil, ""
+		return req, nil
+	}
 	if after := v.Get("post_logout_redirect_uri"); after != "" {
 		if !slices.Contains(req.app.PostLogoutURIs, after) {
 			return req, &flows.Failure{Err: ErrPostLogout.Because(difference("post_logout_redirect_uri", req.app.PostLogoutURIs, after)), App: req.app.facts(), At: b.Now()}

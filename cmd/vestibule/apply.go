@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
@@ -288,8 +289,8 @@ func fieldLine(kind manifest.Kind, f manifest.Field) string {
 
 // yamlfileShown keeps what came from a database from writing control characters to a terminal.
 func yamlfileShown(s string) string {
-	if quoted := yamlfile.Quote(s); strings.ContainsAny(s, "\x1b\r\n") {
-		return quoted
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return yamlfile.Quote(s)
 	}
 	return s
 }

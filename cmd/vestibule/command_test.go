@@ -5,6 +5,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode"
+
+	"github.com/vestibule-id/vestibule/manifest"
 )
 
 func TestACommandLineThatIsWrongSaysWhatIs(t *testing.T) {
@@ -35,5 +38,19 @@ func TestACommandLineThatIsWrongSaysWhatIs(t *testing.T) {
 	}
 	if files, err := os.ReadDir(empty); err != nil || len(files) > 0 {
 		t.Errorf("asking left %v behind, %v", files, err)
+	}
+}
+
+// What identity providers call people ends in a plan, and must not command the operator's terminal: neither
+// by a control character of one byte or of two, nor by turning the line around.
+func TestAPlanCommandsNoTerminal(t *testing.T) {
+	for _, bad := range []string{"\x1b[2J", "\u009b2J", "a\rb", "a\bb", "\u202eevil", "a\x00b"} {
+		line := fieldLine(manifest.Alter, manifest.Field{Name: "name", Before: "Ada" + bad, After: "Ada"})
+		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q", line)
+		}
+	}
+	if line := fieldLine(manifest.Alter, manifest.Field{Name: "name", Before: "Ada Løve", After: "艾达"}); line != "name: Ada Løve → 艾达" {
+		t.Errorf("%q", line)
 	}
 }

@@ -100,6 +100,19 @@ func TestSayingNoIsAnAnswerAndIsNotRemembered(t *testing.T) {
 	b.signIn(w, in(c.org)) // whoever says no is signed in all the same
 }
 
+// An app that was stopped while the person was asked is not answered, not even with a no.
+func TestANoIsNotToldToAnAppThatWasStoppedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	app := w.entitledApp("ledger", c.org, thirdParty)
+	b := newBrowser(t)
+	p, _ := b.asksConsent(app, in(c.org))
+	w.must(w.h.broker.SetAppStatus(t.Context(), operator, app.app.ID, directory.Suspended))
+	if got := b.decides(p, "deny"); got.sent() != "" || got.url.Host == "127.0.0.1:5555" || got.status/100 == 2 {
+		t.Errorf("%d %s", got.status, got.url)
+	}
+}
+
 // S39: consent given in one organization is none in another.
 func TestS39ConsentIsForOneOrganization(t *testing.T) {
 	w, lax, strict, b := twoLegs(t)

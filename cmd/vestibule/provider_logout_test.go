@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vestibule-id/vestibule/directory"
 )
 
 const bye = "http://127.0.0.1:5555/bye"
@@ -157,5 +159,30 @@ func TestLogoutSaysWhatRemains(t *testing.T) {
 	p := b.logout(w, url.Values{"id_token_hint": {tok.ID}})
 	if p.status != 200 || !strings.Contains(textOf(p.body), "Okta of acme") {
 		t.Errorf("the page does not say that the provider's session goes on: %d %s", p.status, textOf(p.body))
+	}
+}
+
+// An app that an operator stopped sends nobody anywhere by our hand, also not whoever signs out.
+func TestLogoutLeadsNobodyToAnAppThatWasStopped(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	for _, to := range []directory.Status{directory.Suspended, directory.Archived} {
+		w.must(w.h.broker.SetAppStatus(t.Context(), operator, w.app.ID, directory.Active))
+		b, tok := w.signedIn(acme.org)
+		w.must(w.h.broker.SetAppStatus(t.Context(), operator, w.app.ID, to))
+		w.settled(acme.org)
+		for name, ask := range map[string]url.Values{
+			"a stranger":    {"client_id": {"payments"}, "post_logout_redirect_uri": {bye}},
+			"with its hint": {"id_token_hint": {tok.ID}, "post_logout_redirect_uri": {bye}},
+		} {
+			who := newBrowser(t)
+			if name != "a stranger" {
+				who = b
+			}
+			p := who.logout(w, ask)
+			if at := p.header.Get("Location"); p.status != http.StatusOK || at != "" || strings.Contains(p.body, "127.0.0.1:5555") {
+				t.Errorf("%s, %s: %d, sent to %q", to, name, p.status, at)
+			}
+		}
 	}
 }
