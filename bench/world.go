@@ -125,14 +125,21 @@ func (w *world) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(w.dir, "world.yaml")
-	if err := errors.Join(os.WriteFile(filepath.Join(w.dir, "saml.xml"), metadata, 0o600), os.WriteFile(file, []byte(w.manifest()), 0o600)); err != nil {
+	files := filepath.Join(w.dir, "manifest")
+	if err := errors.Join(os.Mkdir(files, 0o700), os.WriteFile(filepath.Join(files, "saml.xml"), metadata, 0o600)); err != nil {
 		return err
 	}
-	return w.command(ctx, "apply", "-f", file)
+	for i, text := range w.manifest() {
+		if err := os.WriteFile(filepath.Join(files, strconv.Itoa(i)+".yaml"), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return w.command(ctx, "apply", "-f", files)
 }
 
-func (w *world) manifest() string {
+const perFile = 5000 // organizations: a file may not be larger than 16 MiB
+
+func (w *world) manifest() (files []string) {
 	private := func(p *fakeidp.Provider) string { return strings.TrimPrefix(p.Base, "http://") }
 	var b strings.Builder
 	fmt.Fprintf(&b, "apps:\n- client_id: %s\n  client_name: Bench\n  client_secrets: [{env: BENCH_SECRET}]\n  redirect_uris: [%q]\n", client, callback)
@@ -149,9 +156,14 @@ func (w *world) manifest() string {
 	organization("saml")
 	fmt.Fprintf(&b, "    type: saml\n    authoritative: true\n    private: [%q]\n    metadata: {file: saml.xml}\n", private(w.saml))
 	for i := range w.organizations {
+		if i%perFile == perFile-1 {
+			files = append(files, b.String())
+			b.Reset()
+			b.WriteString("organizations:\n")
+		}
 		byOIDC("org-" + strconv.Itoa(i))
 	}
-	return b.String()
+	return append(files, b.String())
 }
 
 func (w *world) environment() []string {
