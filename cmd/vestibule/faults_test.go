@@ -261,7 +261,12 @@ func (l *account) settle(t *testing.T, lasting []directory.OrgID) (n counts) {
 		if a.session() {
 			n.sessions++
 			b := receipt{cookies: a.cookies}.browser(t)
-			if code, fault := b.silently(l.c.world, in(a.org)); code == "" {
+			code, fault := b.silently(l.c.world, in(a.org))
+			for tries := 0; fault == "temporarily_unavailable" && tries < 50; tries++ {
+				time.Sleep(100 * time.Millisecond)
+				code, fault = b.silently(l.c.world, in(a.org))
+			}
+			if code == "" {
 				t.Errorf("a session that was acknowledged is gone: %s", fault)
 			}
 		}
@@ -269,25 +274,35 @@ func (l *account) settle(t *testing.T, lasting []directory.OrgID) (n counts) {
 		case a.revoked:
 			n.revoked++
 			for i := range l.c.nodes {
-				if tok := l.post(pinned(i), "/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.refresh}}); tok.Error != "invalid_grant" {
+				if tok := l.insist(pinned(i), "/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.refresh}}); tok.Error != "invalid_grant" {
 					t.Errorf("a grant that was given up lives: %d %s", tok.Status, tok.Error)
 				}
 			}
 		case !a.unsure && a.refresh != "":
 			n.grants++
 			n.rotated += a.rotated
-			if tok := l.post(nil, "/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.refresh}}); tok.Status != http.StatusOK {
+			if tok := l.insist(nil, "/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.refresh}}); tok.Status != http.StatusOK {
 				t.Errorf("a grant that was acknowledged is gone after %d rotations: %d %s %s", a.rotated, tok.Status, tok.Error, tok.Description)
 			}
 		}
 		if a.access != "" || a.revoked {
 			n.spent++
-			if tok := l.post(nil, "/token", exchange(a.code, a.verifier)); tok.Error != "invalid_grant" {
+			if tok := l.insist(nil, "/token", exchange(a.code, a.verifier)); tok.Error != "invalid_grant" {
 				t.Errorf("a spent code redeems: %d %s", tok.Status, tok.Error)
 			}
 		}
 	}
 	return n
+}
+
+// insist is post that comes again where it is told to, as a busy machine may.
+func (l *account) insist(at http.RoundTripper, path string, form url.Values) tokenAnswer {
+	tok := l.post(at, path, form)
+	for tries := 0; tok.Status == http.StatusServiceUnavailable && tries < 50; tries++ {
+		time.Sleep(100 * time.Millisecond)
+		tok = l.post(at, path, form)
+	}
+	return tok
 }
 
 // spread takes about n, evenly.
