@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 
 FUZZTIME ?= 5s
 LONG     ?= 10m
-TIMEOUT  ?= 15m
+TIMEOUT  ?= 45m
 # Where the runs of one make write how many tests passed, failed and were skipped; .ci/run reads it.
 COUNTS   ?= .test/counts
 TALLY    := go run .ci/tally.go -counts $(COUNTS)
