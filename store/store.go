@@ -86,6 +86,7 @@ type Store struct {
 	epochs   *epochs      // of short-lived state that is shared; nil where it is embedded
 	shared   func() error // ends the connection to it
 
+	sweeping               sync.Mutex
 	oldSessions, oldGrants oldRows
 	enqueued               chan struct{} // a job was committed
 	revoked                chan struct{} // a revocation was

@@ -69,8 +69,11 @@ func (s *Store) chainAll(ctx context.Context) error {
 }
 
 // sweep removes what is over its time, a few rows in a transaction, by index or in the order of making,
-// so that it holds nobody up however much there is.
+// so that it holds nobody up however much there is. Of two at once the second waits: the walks know how
+// far they came.
 func (s *Store) sweep(ctx context.Context) error {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	now, err := s.safelyPast(ctx)
 	if err != nil {
 		return err
