@@ -175,7 +175,7 @@ func (f framework) page() (string, error) {
 	}
 	fmt.Fprintf(&b, "\n## Install\n\n%s\n## .env\n\n%s\n## %s\n\n%s\n## Run\n\n%s\n", indented(q.install), indented(q.env), q.file, indented(q.code), q.start)
 	if f.proof == "" {
-		b.WriteString("**Not run.** These lines were written from the library's documentation; our tests do not run this framework. What the library prints when something is wrong is in [errors.md](../errors.md).\n")
+		b.WriteString("**Not run.** These lines were written from what we know of the library; neither our tests nor we have run them, so a name may need correcting. What some libraries print when something is wrong is in [errors.md](../errors.md).\n")
 	} else {
 		fmt.Fprintf(&b, "**Run.** These lines are part of [`%s`](../../%s), which our tests start and sign in to. What is printed when something is wrong is in [errors.md](../errors.md).\n", f.proof, f.proof)
 	}
