@@ -26,7 +26,11 @@ func CleanURL(raw string, private []string) (string, error) {
 		return "", badURL("its query cannot be read")
 	}
 	out := url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: u.Path, RawPath: u.EscapedPath(), RawQuery: query.Encode()}
-	return escapeRest(out.String()), nil
+	clean := escapeRest(out.String())
+	if len(clean) > maxURL {
+		return "", badURL("it is too long once its special characters are encoded")
+	}
+	return clean, nil
 }
 
 // CheckIssuer says whether s can be an issuer: compared byte by byte, so never rewritten, and therefore

@@ -46,6 +46,7 @@ func TestS36AddressesAreWrittenAnewOrRefused(t *testing.T) {
 		"/relative":                                         "",
 		"":                                                  "",
 		"https://idp.example/" + strings.Repeat("a", 2048):  "",
+		"https://idp.example/?" + strings.Repeat("!", 1024): "",
 	} {
 		got, err := CleanURL(in, private)
 		if got != want || (err == nil) != (want != "") || err != nil && !errors.Is(err, ErrConfig) {
