@@ -177,7 +177,11 @@ func printQuickstart(out io.Writer, f framework, app broker.App, with handed, us
 	if with.Secret != "" {
 		b.WriteString(" (the client secret is shown this once)")
 	}
-	fmt.Fprintf(&b, "\n%s\n# install\n%s\n# %s\n%s\n# %s\n", q.env, q.install, q.file, q.code, strings.ReplaceAll(strings.TrimSpace(q.start), "\n", "\n# "))
+	fmt.Fprintf(&b, "\n%s\n# install\n%s\n", q.env, q.install)
+	for _, c := range q.code {
+		fmt.Fprintf(&b, "# %s\n%s\n", c.name, c.text)
+	}
+	fmt.Fprintf(&b, "# %s\n", strings.ReplaceAll(strings.TrimSpace(q.start), "\n", "\n# "))
 	_, err = io.WriteString(out, b.String())
 	return err
 }

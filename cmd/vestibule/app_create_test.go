@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -173,7 +174,11 @@ func (f framework) page() (string, error) {
 	if f.refresh {
 		b.WriteString("| Refresh tokens | with the scope `offline_access` |\n")
 	}
-	fmt.Fprintf(&b, "\n## Install\n\n%s\n## .env\n\n%s\n## %s\n\n%s\n## Run\n\n%s\n", indented(q.install), indented(q.env), q.file, indented(q.code), q.start)
+	fmt.Fprintf(&b, "\n## Install\n\n%s\n## .env\n\n%s\n", indented(q.install), indented(q.env))
+	for _, c := range q.code {
+		fmt.Fprintf(&b, "## %s\n\n%s\n", c.name, indented(c.text))
+	}
+	fmt.Fprintf(&b, "## Run\n\n%s\n", q.start)
 	if f.proof == "" {
 		b.WriteString("**Not run.** These lines were written from what we know of the library; neither our tests nor we have run them, so a name may need correcting. What some libraries print when something is wrong is in [errors.md](../errors.md).\n")
 	} else {
@@ -205,28 +210,30 @@ func TestTheManualHasAQuickstartForEveryFramework(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := "../../docs/quickstarts/" + f.name + ".md"
+		manual := "../../docs/quickstarts/" + f.name + ".md"
 		if *updateDocs {
-			if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
+			if err := os.WriteFile(manual, []byte(page), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if raw, err := os.ReadFile(path); err != nil || string(raw) != page {
-			t.Errorf("%s is not what the program prints (%v); run: go test ./cmd/vestibule -run TestTheManualHasAQuickstartForEveryFramework -update-docs", path, err)
+		if raw, err := os.ReadFile(manual); err != nil || string(raw) != page {
+			t.Errorf("%s is not what the program prints (%v); run: go test ./cmd/vestibule -run TestTheManualHasAQuickstartForEveryFramework -update-docs", manual, err)
 		}
 		if !strings.Contains(string(index), "(quickstarts/"+f.name+".md)") {
-			t.Errorf("docs/apps.md does not name %s", path)
+			t.Errorf("docs/apps.md does not name %s", manual)
 		}
 		if f.proof == "" {
 			continue
 		}
-		app, err := os.ReadFile("../../" + f.proof)
-		if err != nil {
-			t.Fatal(err)
-		}
 		q, _ := f.quickstart(handed{URL: f.local})
-		if !strings.Contains(string(app), q.code) {
-			t.Errorf("%s does not hold the lines of quickstarts/%s.txt, so nothing runs them", f.proof, f.name)
+		for i, c := range q.code {
+			file := f.proof
+			if i > 0 {
+				file = path.Join(path.Dir(f.proof), c.name)
+			}
+			if app, err := os.ReadFile("../../" + file); err != nil || !strings.Contains(string(app), c.text) {
+				t.Errorf("%s does not hold the lines of quickstarts/%s.txt, so nothing runs them (%v)", file, f.name, err)
+			}
 		}
 	}
 }
@@ -242,7 +249,7 @@ func TestEveryFrameworksAppCanBeRegistered(t *testing.T) {
 		app.Realm = "main"
 		with := handed{Issuer: "https://id.example", ClientID: app.ClientID, Secret: secret, URL: "https://shop.example/base", Random: randomText()}
 		q, err := f.quickstart(with)
-		if err != nil || q.install == "" || q.env == "" || q.file == "" || q.code == "" || q.start == "" {
+		if err != nil || q.install == "" || q.env == "" || len(q.code) == 0 || q.start == "" {
 			t.Errorf("%s: %+v, %v", f.name, q, err)
 			continue
 		}
@@ -251,8 +258,9 @@ func TestEveryFrameworksAppCanBeRegistered(t *testing.T) {
 				t.Errorf("%s: no %s in\n%s", f.name, want, q.env)
 			}
 		}
-		if strings.Contains(q.code, "[[") || secret != "" && strings.Contains(q.code+q.start+q.install, secret) {
-			t.Errorf("%s: the secret stands in code, or a place was not filled:\n%s", f.name, q.code)
+		code := fmt.Sprint(q.code)
+		if strings.Contains(code, "[[") || secret != "" && strings.Contains(code+q.start+q.install, secret) {
+			t.Errorf("%s: the secret stands in code, or a place was not filled:\n%s", f.name, code)
 		}
 		for _, u := range app.RedirectURIs {
 			if parsed, err := url.Parse(u); err != nil || !strings.HasPrefix(parsed.Path, "/base/") {

@@ -23,7 +23,8 @@ type framework struct {
 	method           broker.ClientMethod
 	alg              string
 	refresh          bool
-	// proof is where the page's lines run in our tests; "" is nowhere, and the page says so.
+	// proof is the file whose lines run in our tests, the page's first; its others lie beside it. "" is none,
+	// and the page says so.
 	proof string
 }
 
@@ -97,14 +98,16 @@ func (f framework) settings(at string) broker.Settings {
 var quickstartFiles embed.FS
 
 // quickstart is what a developer writes down: parts of quickstarts/NAME.txt, each after a line
-// "-- PART --" or "-- PART FILE --".
+// "-- PART --" or, for code, "-- code FILE --".
 type quickstart struct {
 	install string // commands
 	env     string // lines of .env
-	file    string // where code goes
-	code    string
+	code    []codeFile
 	start   string // what to run or open then
 }
+
+// codeFile is lines of code and the file, of the app's directory, that they go into.
+type codeFile struct{ name, text string }
 
 // handed fills a quickstart in.
 type handed struct{ Issuer, ClientID, Secret, URL, Port, Callback, Random string }
@@ -144,7 +147,7 @@ func (f framework) quickstart(with handed) (quickstart, error) {
 		case "env":
 			q.env = body
 		case "code":
-			q.file, q.code = file, body
+			q.code = append(q.code, codeFile{file, body})
 		case "start":
 			q.start = body
 		}
