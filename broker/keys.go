@@ -474,6 +474,17 @@ func (k *Keyring) published() ([]byte, string) {
 	return set.jwks, set.etag
 }
 
+// Ready is ErrNoKey when there is no key of some algorithm: none that signs, and none on its way.
+func (k *Keyring) Ready() error {
+	set := k.set.Load()
+	for _, alg := range k.algs() {
+		if set == nil || !slices.ContainsFunc(set.signers[alg], func(s signer) bool { return s.id != nil }) {
+			return ErrNoKey.Because(alg)
+		}
+	}
+	return nil
+}
+
 // Signs says which key signs with an algorithm now, if one does.
 func (k *Keyring) Signs(alg string) (kid string, ok bool) {
 	s, ok := k.signer(alg)

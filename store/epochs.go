@@ -86,6 +86,12 @@ var (
 	// ErrShared: short-lived state cannot be trusted now. The cause says why.
 	ErrShared = fault.New(fault.Unavailable, "store.shared", "The state of logins in progress is not at hand. Try again in a moment.")
 
+	// ErrEpochBegins, ErrEpochLate: why, where it is known.
+	ErrEpochBegins = fault.New(fault.Unavailable, "store.epoch_begins", "What was kept of logins in progress may be incomplete, so a new epoch is being begun. That takes a second or two.")
+	ErrEpochLate   = fault.New(fault.Unavailable, "store.epoch_late", "Nobody could look for ten seconds whether the state of logins in progress is complete.")
+	// ErrSharedClock: lifetimes would be judged wrongly there.
+	ErrSharedClock = fault.New(fault.Unavailable, "store.shared_clock", "This machine's clock and that of Redis differ by more than five seconds. Let both follow NTP.")
+
 	errBeginning = errors.New("another node is beginning a new epoch")
 	errRestless  = errors.New("other nodes keep beginning new epochs")
 	errLate      = errors.New("nobody looked at the heartbeat for too long")
@@ -390,21 +396,30 @@ func (e *epochs) since() time.Time {
 	return e.s.now()
 }
 
-// ready says whether short-lived state can be used, and by a clock that is ours (S46).
-func (e *epochs) ready(ctx context.Context) error {
+// standing says why no epoch is confirmed; nil while one is.
+func (e *epochs) standing() error {
+	_, err := e.current()
+	switch {
+	case errors.Is(err, errBeginning), errors.Is(err, errRestless):
+		return ErrEpochBegins.With(err)
+	case errors.Is(err, errLate):
+		return ErrEpochLate.With(err)
+	}
+	return err
+}
+
+// answers tries short-lived state, and compares its clock with ours (S46).
+func (e *epochs) answers(ctx context.Context) error {
+	if skew, err := e.apart(ctx); err != nil {
+		return err
+	} else if skew.Abs() > maxSkew {
+		return ErrSharedClock.With(fmt.Errorf("the clock of Redis is %s ahead of this machine's", skew))
+	}
 	at, err := e.current()
 	if err != nil {
 		return err
 	}
-	if skew, err := e.apart(ctx); err != nil {
-		return err
-	} else if skew.Abs() > maxSkew {
-		return ErrShared.With(fmt.Errorf("the clock of Redis is %s ahead of this machine's; let both follow NTP", skew))
-	}
-	if _, err := at.notes.Get(ctx, "ready"); err != nil && !errors.Is(err, brief.ErrGone) {
-		return err
-	}
-	return nil
+	return answers(ctx, at.notes)
 }
 
 // maxSkew is how far the clocks of nodes, database and Redis may be apart.

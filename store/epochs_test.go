@@ -397,7 +397,7 @@ func TestS16WithoutContactNothingIsUsed(t *testing.T) {
 	if !n.since().Equal(f.clock.Now()) {
 		t.Error("while nothing is known, everything was issued before")
 	}
-	if err := n.ready(t.Context()); !errors.Is(err, brief.ErrUnavailable) {
+	if err := n.standing(); !errors.Is(err, brief.ErrUnavailable) {
 		t.Errorf("ready: %v", err)
 	}
 	n.looks()

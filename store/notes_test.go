@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -177,11 +176,14 @@ func TestS46ANodeIsNotReadyWhileItsClockIsNotThatOfRedis(t *testing.T) {
 	o := options(t, clock)
 	o.Redis = redistest.Shared(t) + "&timeout=5s"
 	s := openTest(t, o)
-	if err := s.epochs.ready(t.Context()); !errors.Is(err, ErrShared) || !strings.Contains(err.Error(), "clock") {
+	if err := s.epochs.answers(t.Context()); !errors.Is(err, ErrSharedClock) {
+		t.Errorf("years apart: %v", err)
+	}
+	if err := s.Ready(t.Context()); !errors.Is(err, ErrSharedClock) {
 		t.Errorf("years apart: %v", err)
 	}
 	clock.Advance(time.Since(clock.Now()))
-	must(t, s.epochs.ready(t.Context()))
+	must(t, s.epochs.answers(t.Context()))
 	must(t, s.Ready(t.Context()))
 }
 

@@ -221,25 +221,6 @@ func (s *Store) closeFiles() {
 	}
 }
 
-// Ready says whether the store can be read and written now, and by a clock that is right (S46).
-func (s *Store) Ready(ctx context.Context) error {
-	if err := s.follow(ctx); err != nil {
-		return err
-	}
-	if s.epochs != nil {
-		if err := s.epochs.ready(ctx); err != nil {
-			return err
-		}
-	}
-	if err := s.Admitting(); err != nil {
-		return err
-	}
-	if err := s.clocksAgree(ctx); err != nil {
-		return err
-	}
-	return s.db.writable(ctx)
-}
-
 // rows reads, in the transaction of ctx where there is one.
 func (s *Store) rows(ctx context.Context, q string, scan func(*row), args ...any) (int, error) {
 	t, err := s.txOf(ctx)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/store"
 )
 
 // openWatch begins to measure where measurements can be read, and to trace where traces are collected.
@@ -53,15 +56,48 @@ func (v *service) adminServer() *http.Server {
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(v.log.Handler(), slog.LevelDebug)}
 }
 
-// ready tries the stores. A proxy takes a node that is not ready out of its list.
+// readiness is the answer of /readyz: one entry a part, and whether all are as they should be.
+type readiness struct {
+	Ready bool                `json:"ready"`
+	Parts map[string]standing `json:"parts"`
+}
+
+type standing struct {
+	OK  bool   `json:"ok"`
+	Why string `json:"why,omitempty"` // a sentence for the operator
+}
+
+// ready tries what a login needs. A proxy takes a node that is not ready out of its list.
 func (v *service) ready(w http.ResponseWriter, r *http.Request) {
 	bounded, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	if err := v.house.store.Ready(bounded); err != nil {
-		v.log.WarnContext(r.Context(), "not ready", "error", err)
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, fault.Of(err).Public)
-		return
+	parts := append(v.house.store.Parts(bounded), store.Part{Name: "keys", Err: v.house.broker.Keys.Ready()})
+	is := readiness{Ready: true, Parts: map[string]standing{}}
+	for _, p := range parts {
+		is.Parts[p.Name] = standing{OK: p.Err == nil, Why: whyNot(p.Err)}
+		if p.Err != nil {
+			is.Ready = false
+			v.log.WarnContext(r.Context(), "not ready", "part", p.Name, "error", p.Err)
+		}
 	}
-	fmt.Fprintln(w, "ready")
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !is.Ready {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(is)
+}
+
+// whyNot is the sentence of the innermost fault, which knows best. What is no fault is for the log alone.
+func whyNot(err error) string {
+	switch f := fault.Innermost(err); {
+	case err == nil:
+		return ""
+	case f != nil:
+		return f.Public
+	case errors.Is(err, context.DeadlineExceeded):
+		return "It did not answer within two seconds."
+	}
+	return fault.Of(err).Public
 }

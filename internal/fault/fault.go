@@ -74,3 +74,11 @@ func Of(err error) *Error {
 	}
 	return errInternal.With(err)
 }
+
+// Innermost is the fault in err that is nearest to the cause; nil when there is none.
+func Innermost(err error) (last *Error) {
+	for e, ok := errors.AsType[*Error](err); ok; e, ok = errors.AsType[*Error](e.cause) {
+		last = e
+	}
+	return last
+}
