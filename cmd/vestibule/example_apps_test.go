@@ -38,27 +38,49 @@ organizations:
         secrets: {client_secret: {env: UPSTREAM_SECRET}}
 `
 
-// TestTheExampleAppsSignPeopleInAndOut is a developer's fifteen minutes: serve, apply, `app create`, the
-// example app with the printed .env, a browser.
-func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
+// appsHost is a `vestibule serve` for a developer who tries apps, and a company whose provider signs Ada in
+// without a page.
+type appsHost struct {
+	dir, url string
+	env      []string
+}
+
+func hostOfApps(t *testing.T) *appsHost {
+	t.Helper()
 	idp := &fakeidp.Provider{Name: "acme", Kind: fakeidp.OIDC, Now: time.Now, People: people("acme"), Auto: "acme-1"}
 	srv, err := idp.Start("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { srv.Close() })
-	dir := t.TempDir()
+	h := &appsHost{dir: t.TempDir(), env: []string{"UPSTREAM_SECRET=the-secret-of-the-upstream"}}
 	manifest := fmt.Sprintf(exampleManifest, idp.Base, strings.TrimPrefix(idp.Base, "http://"))
-	if err := os.WriteFile(filepath.Join(dir, "acme.yaml"), []byte(manifest), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(h.dir, "acme.yaml"), []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"UPSTREAM_SECRET=the-secret-of-the-upstream"}
-	s := serveProgram(t, dir, env, "--issuer", "http://localhost:0", "--listen", "localhost:0", "--development")
-	idp.AddClient(fakeidp.Client{ID: "vestibule", Secret: "the-secret-of-the-upstream", Redirects: []string{upstream.ReturnURL(s.url, "con_01k9vestibulesamples000001")}})
-	env = append(env, "VESTIBULE_ISSUER="+s.url)
-	if status, said := program(t, dir, env, "apply", "-f", "acme.yaml"); status != 0 {
+	h.url = serveProgram(t, h.dir, h.env, "--issuer", "http://localhost:0", "--listen", "localhost:0", "--development").url
+	idp.AddClient(fakeidp.Client{ID: "vestibule", Secret: "the-secret-of-the-upstream", Redirects: []string{upstream.ReturnURL(h.url, "con_01k9vestibulesamples000001")}})
+	h.env = append(h.env, "VESTIBULE_ISSUER="+h.url)
+	if status, said := program(t, h.dir, h.env, "apply", "-f", "acme.yaml"); status != 0 {
 		t.Fatalf("apply ended with %d:\n%s", status, said)
 	}
+	return h
+}
+
+// created registers an app, and gives the lines of .env that its developer reads.
+func (h *appsHost) created(t *testing.T, name, framework, at string) []string {
+	t.Helper()
+	status, said := program(t, h.dir, h.env, "app", "create", name, "--for", framework, "--url", at, "--org", "acme")
+	if status != 0 {
+		t.Fatalf("app create ended with %d:\n%s", status, said)
+	}
+	return dotEnv(said)
+}
+
+// TestTheExampleAppsSignPeopleInAndOut is a developer's fifteen minutes: serve, apply, `app create`, the
+// example app with the printed .env, a browser.
+func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
+	h := hostOfApps(t)
 	for _, e := range []struct {
 		framework string
 		start     func(t *testing.T) *exec.Cmd
@@ -68,22 +90,19 @@ func TestTheExampleAppsSignPeopleInAndOut(t *testing.T) {
 		t.Run(e.framework, func(t *testing.T) {
 			started := func(name string, change ...string) string {
 				at := freeOrigin(t)
-				status, said := program(t, dir, env, "app", "create", name, "--for", e.framework, "--url", at, "--org", "acme")
-				if status != 0 {
-					t.Fatalf("app create ended with %d:\n%s", status, said)
-				}
 				cmd := e.start(t)
-				cmd.Env = append(append(cmd.Env, dotEnv(said)...), change...)
+				cmd.Env = append(append(cmd.Env, h.created(t, name, e.framework, at)...), change...)
 				begin(t, cmd, nil)
 				return at
 			}
-			tried(t, s.url, started("The "+e.framework+" app"))
+			tried(t, h.url, started("The "+e.framework+" app"))
 			// The same with a secret that is another one: the developer reads a sentence that the manual has.
 			b, at := newBrowser(t), started("Wrong "+e.framework, "CLIENT_SECRET=another-one-that-is-long-enough")
 			p := b.signsIn(at)
 			inTheManual(t, e.framework, p)
 		})
 	}
+	t.Run("spa", func(t *testing.T) { triedInABrowser(t, h) })
 }
 
 // freeOrigin is an address of this machine that nothing listened on a moment ago.
@@ -223,13 +242,19 @@ func inTheManual(t *testing.T, what string, p *page) {
 	if err := json.Unmarshal([]byte(p.body), &said); err != nil || said.Message == "" {
 		t.Fatalf("%s: no message at %s: %d %s", what, p.url, p.status, p.body)
 	}
+	verbatim(t, what, said.Message)
+}
+
+// verbatim checks that each line of a message stands in docs/errors.md.
+func verbatim(t *testing.T, what, message string) {
+	t.Helper()
 	manual, err := os.ReadFile("../../docs/errors.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(said.Message) {
+	for line := range strings.Lines(message) {
 		if !strings.Contains(string(manual), strings.TrimSpace(line)) {
-			t.Errorf("%s: docs/errors.md does not have %q", what, said.Message)
+			t.Errorf("%s: docs/errors.md does not have %q", what, message)
 			return
 		}
 	}

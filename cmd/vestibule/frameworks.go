@@ -40,7 +40,7 @@ var frameworks = []framework{
 	{"django", "Django, with mozilla-django-oidc", "http://localhost:8000", paths("/oidc/callback/"), paths("/"), broker.SecretPost, "RS256", false, ""},
 	{"rails", "Rails, with OmniAuth", "http://localhost:3000", paths("/auth/openid_connect/callback"), paths("/"), broker.SecretBasic, "RS256", false, ""},
 	{"laravel", "Laravel, with Socialite", "http://localhost:8000", paths("/auth/callback"), paths("/"), broker.SecretPost, "RS256", false, ""},
-	{"spa", "A single-page app, with oidc-client-ts", "http://localhost:5173", paths("/callback"), paths("/"), broker.NoSecret, "ES256", true, ""},
+	{"spa", "A single-page app, with oidc-client-ts", "http://localhost:5173", paths("/callback"), paths("/"), broker.NoSecret, "ES256", true, "examples/apps/spa/auth.ts"},
 	{"oauth2-proxy", "Anything behind oauth2-proxy", "http://localhost:4180", paths("/oauth2/callback"), paths("/"), broker.SecretBasic, "RS256", true, ""},
 }
 

@@ -1,0 +1,121 @@
+//go:build !quick
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vestibule-id/vestibule/internal/browsertest"
+)
+
+// npmExample copies an example app and links its packages, which are installed once for each lock file.
+func npmExample(t *testing.T, name string, files ...string) (dir string) {
+	t.Helper()
+	npm, from := found(t, "npm", "npm"), filepath.Join(exampleDir, name)
+	packages := installedFrom(t, from, "example-"+name, func(string) *exec.Cmd {
+		return exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	}, "package.json", "package-lock.json")
+	dir = t.TempDir()
+	// Each by itself, for tools that keep a cache beside them.
+	all, err := os.ReadDir(filepath.Join(packages, "node_modules"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "node_modules"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		if strings.HasPrefix(p.Name(), ".") {
+			continue
+		}
+		if err := os.Symlink(filepath.Join(packages, "node_modules", p.Name()), filepath.Join(dir, "node_modules", p.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range append(files, "package.json") {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		copyFile(t, filepath.Join(from, f), filepath.Join(dir, f))
+	}
+	return dir
+}
+
+// runs starts a program that serves at an address until the test ends.
+func runs(t *testing.T, cmd *exec.Cmd, at string) {
+	t.Helper()
+	said := &lockedLog{}
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", strings.Join(cmd.Args, " "), said)
+		}
+	})
+	listens(t, at)
+}
+
+// A single-page app, as its quickstart has it: the browser itself redeems the code, asks userinfo,
+// refreshes and signs out, all from another origin.
+func triedInABrowser(t *testing.T, h *appsHost) {
+	at := freeOrigin(t)
+	dir := npmExample(t, "spa", "index.html", "auth.ts", "main.ts")
+	env := strings.Join(h.created(t, "The page", "spa", at), "\n") + "\n"
+	if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(env), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vite := exec.CommandContext(t.Context(), found(t, "node", "npm"), filepath.Join("node_modules", "vite", "bin", "vite.js"), "--port", at[strings.LastIndex(at, ":")+1:], "--strictPort")
+	vite.Dir = dir
+	runs(t, vite, at)
+	p := browsertest.New(t, browsertest.Options{})
+	p.Goto(at + "/")
+	p.Click("Sign in")
+	p.Fill("identifier", "ada@acme.example")
+	p.Click("Continue")
+	p.See("Sign out ada@acme.example")
+	if got := p.URL(); got != at+"/" {
+		t.Errorf("signed in at %s", got)
+	}
+	var got struct {
+		Claims, Info     map[string]any
+		Before, After    string
+		Refreshed, Again map[string]any
+	}
+	p.Eval(`(async () => {
+		const { users } = await import('/auth.ts')
+		const first = await users.getUser()
+		const endpoint = await users.metadataService.getUserInfoEndpoint()
+		const info = async u => (await fetch(endpoint, { headers: { authorization: 'Bearer ' + u.access_token } })).json()
+		const claims = first.profile, before = first.refresh_token, asked = await info(first)
+		const second = await users.signinSilent()
+		return { claims, info: asked, before, after: second.refresh_token, refreshed: second.profile, again: await info(second) }
+	})()`, &got)
+	for _, c := range []map[string]any{got.Claims, got.Info, got.Refreshed, got.Again} {
+		if c["email"] != "ada@acme.example" || c["org_handle"] != "acme" || c["sub"] != got.Claims["sub"] {
+			t.Errorf("claims %v", c)
+		}
+	}
+	if got.Before == "" || got.After == "" || got.Before == got.After {
+		t.Errorf("refresh tokens %q and %q", got.Before, got.After)
+	}
+	p.Click("Sign out")
+	p.See("Sign in")
+	if got := p.URL(); got != at+"/" {
+		t.Errorf("signed out at %s", got)
+	}
+	// The session here is over too: signing in asks again who it is.
+	p.Click("Sign in")
+	p.See("Continue")
+	p.Allow("No matching state found in storage")
+	p.Goto(at + "/callback?code=made-up&state=made-up")
+	p.See("No matching state found in storage")
+	verbatim(t, "a made-up answer", p.Text())
+}
