@@ -42,10 +42,11 @@ type cluster struct {
 
 // instance is one `vestibule serve`.
 type instance struct {
-	c    *cluster
-	addr string
-	mu   sync.Mutex
-	cmd  *exec.Cmd
+	c       *cluster
+	addr    string
+	program string // of another release; "" is this one
+	mu      sync.Mutex
+	cmd     *exec.Cmd
 }
 
 const clusterDatabase = "vestibule"
@@ -121,6 +122,9 @@ func (n *instance) start() {
 	t := n.c.t
 	t.Helper()
 	cmd := programOf(t, n.c.dir, n.c.environment(), "serve", "--listen", n.addr)
+	if n.program != "" {
+		cmd.Path = n.program
+	}
 	cmd.Stderr = &n.c.logged
 	out, err := cmd.StdoutPipe()
 	n.c.must(err)

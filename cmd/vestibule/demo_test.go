@@ -73,6 +73,12 @@ func spawnDemo(t *testing.T, port int, data string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "VESTIBULE_TEST_ROLE=demo", fmt.Sprintf("VESTIBULE_TEST_ARGS=-port %d -data %s", port, data))
+	return started(t, cmd)
+}
+
+// started starts a program that is a demonstration, and waits until it says that it is ready.
+func started(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
