@@ -41,14 +41,15 @@ func postable(redirect string) bool {
 	return strings.HasPrefix(redirect, "https://") || strings.HasPrefix(redirect, "http://")
 }
 
-// answerError sends an error to the app, with iss (RFC 9207) and state.
+// answerError sends an error to the app, with iss (RFC 9207) and state. In development it says how the
+// request differs from what is registered.
 func (b *Broker) answerError(w http.ResponseWriter, r *http.Request, to returnTo, err error) error {
 	e, ok := errors.AsType[*authError](err)
 	if !ok {
 		e = b.asAuthError(r.Context(), err)
 	}
-	q := url.Values{"error": {e.code}, "error_description": {e.description}}
-	return b.answer(w, r, to, q)
+	told := b.told(b.from(r), begins(err), e.code, e.description)
+	return b.answer(w, r, to, url.Values{"error": {e.code}, "error_description": {told}})
 }
 
 // asAuthError says a fault in OAuth's words, without its cause.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -45,6 +46,7 @@ type authRequest struct {
 	UserCode string `json:"usr,omitempty"`
 
 	force, pick  bool
+	ignored      []string // scopes that mean nothing here for the app
 	maxAge       *time.Duration
 	hint         string
 	organization string
@@ -96,7 +98,7 @@ func (b *Broker) keepAuthorize(w http.ResponseWriter, r *http.Request) error {
 		return b.refuse(w, r, q, err)
 	}
 	if _, err := b.parse(r.Context(), q.app, q.redirect, q.values); err != nil {
-		return b.answerError(w, r, q.back(), err)
+		return b.answerError(w, r, q.back(), sentBy(q.app, err))
 	}
 	return b.keep(w, r, "/authorize", r.PostForm)
 }
@@ -154,7 +156,7 @@ func (b *Broker) login(w http.ResponseWriter, r *http.Request, q requested, chos
 	ctx, app := r.Context(), q.app
 	req, err := b.parse(ctx, app, q.redirect, q.values)
 	if err != nil {
-		return b.answerError(w, r, q.back(), err)
+		return b.answerError(w, r, q.back(), sentBy(app, err))
 	}
 	if err := b.Limits.AuthorizePerApp.Check(ctx, b.Counter, string(app.ID)); err != nil {
 		return err
@@ -173,7 +175,7 @@ func (b *Broker) login(w http.ResponseWriter, r *http.Request, q requested, chos
 	}
 	d, err := b.Flows.Start(w, r, flows.Request{
 		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint, Session: session,
-		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Pick: req.pick, Locales: req.Locales, Network: b.network(r),
+		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Pick: req.pick, Locales: req.Locales, Network: b.network(r), Note: req.note(app),
 	})
 	if !req.Silent || err == nil && d.Done {
 		return err
@@ -248,8 +250,11 @@ func (b *Broker) parseHint(req *authRequest, app App, hint string) error {
 		return nil
 	}
 	c, err := b.readHint(hint)
-	if err != nil || c.Audience != app.ClientID {
-		return invalid("id_token_hint is no token that this app was given")
+	switch refused := invalid("id_token_hint is no token that this app was given"); {
+	case err != nil:
+		return differs(refused, "its signature or issuer is another's")
+	case c.Audience != app.ClientID:
+		return differs(refused, "its audience is another client")
 	}
 	req.mean(c.Subject)
 	return nil
@@ -278,9 +283,9 @@ func parseKind(req *authRequest, _ App, v url.Values) error {
 	case v.Get("response_type") == "":
 		return invalid("response_type is missing")
 	case v.Get("response_type") != "code":
-		return &authError{"unsupported_response_type", "the only response_type is code"}
+		return differs(&authError{"unsupported_response_type", "the only response_type is code"}, "sent was "+word(v.Get("response_type")))
 	case v.Has("response_mode") && v.Get("response_mode") != "query" && v.Get("response_mode") != modeForm:
-		return invalid("the only response_modes are query and form_post")
+		return differs(invalid("the only response_modes are query and form_post"), "sent was "+word(v.Get("response_mode")))
 	case v.Get("response_mode") == modeForm && req.Mode != modeForm:
 		return invalid("form_post needs a redirect_uri of http or https")
 	}
@@ -318,7 +323,7 @@ func (s Settings) mayAsk(scope string) bool {
 func parseScope(req *authRequest, app App, v url.Values) error {
 	asked := strings.Fields(v.Get("scope"))
 	if !slices.Contains(asked, scopeOpenID) {
-		return &authError{"invalid_scope", "the scope must contain openid"}
+		return differs(&authError{"invalid_scope", "the scope must contain openid"}, "sent was "+words(asked))
 	}
 	for _, s := range asked {
 		if handle, ok := strings.CutPrefix(s, scopeOrg+":"); ok {
@@ -328,11 +333,22 @@ func parseScope(req *authRequest, app App, v url.Values) error {
 			req.organization = handle
 			s = scopeOrg
 		}
-		if app.mayAsk(s) && !slices.Contains(req.Scope, s) {
+		switch {
+		case !app.mayAsk(s):
+			req.ignored = append(req.ignored, s)
+		case !slices.Contains(req.Scope, s):
 			req.Scope = append(req.Scope, s)
 		}
 	}
 	return nil
+}
+
+// note is what the trace of a login says of the request: scopes that the app asked for and cannot have.
+func (req *authRequest) note(app App) string {
+	if len(req.ignored) == 0 {
+		return ""
+	}
+	return "Ignored: registered are the scopes " + words(scopesOf(app)) + ", sent was " + words(req.ignored) + " too."
 }
 
 // parsePKCE demands S256 of everybody but confidential clients that were exempted (RFC 7636; plain is
@@ -346,11 +362,14 @@ func parsePKCE(req *authRequest, app App, v url.Values) error {
 	case req.Challenge == "" && app.PKCEExempt:
 		return nil
 	case req.Challenge == "":
-		return invalid("code_challenge is missing: PKCE with S256 is required")
+		return differs(invalid("code_challenge is missing: PKCE with S256 is required"), "this app is not exempt from PKCE, and sent no code_challenge")
+	case method == "":
+		// RFC 7636 section 4.3
+		return differs(invalid("the only code_challenge_method is S256"), "sent was none, which means plain")
 	case method != "S256":
-		return invalid("the only code_challenge_method is S256")
+		return differs(invalid("the only code_challenge_method is S256"), "sent was "+word(method))
 	case !challengeForm.MatchString(req.Challenge):
-		return invalid("code_challenge is not an S256 challenge")
+		return differs(invalid("code_challenge is not an S256 challenge"), fmt.Sprintf("one has 43 characters of base64url without padding, sent were %d", len(req.Challenge)))
 	}
 	return nil
 }
@@ -379,7 +398,7 @@ func parsePrompt(req *authRequest, _ App, v url.Values) error {
 			// Whoever is new here gets an account by signing in, where their organization lets them: there
 			// is no other registration, so this wish is not advertised (Initiating User Registration 1.0).
 		default:
-			return invalid("this prompt value is not supported")
+			return differs(invalid("this prompt value is not supported"), oneOf("there", []string{"none", "login", "consent", "select_account", "create"}, p))
 		}
 	}
 	if req.Silent && len(prompts) > 1 {
@@ -409,12 +428,12 @@ func (b *Broker) resolveOrg(ctx context.Context, app App, req *authRequest) erro
 	name := req.organization
 	switch {
 	case name != "" && app.OrgMode == OrgNone:
-		return invalid("this app's requests name no organization")
+		return differs(invalid("this app's requests name no organization"), "registered is organization_mode none, sent was organization "+word(name))
 	case name == "" && app.Org != "":
 		req.org = app.Org
 		return nil
 	case name == "" && app.OrgMode == OrgRequired:
-		return invalid("organization is missing: this app's requests name one")
+		return differs(invalid("organization is missing: this app's requests name one"), "registered is organization_mode required, sent was none")
 	case name == "":
 		return nil
 	}
@@ -422,7 +441,7 @@ func (b *Broker) resolveOrg(ctx context.Context, app App, req *authRequest) erro
 		return err
 	}
 	if app.Org != "" && req.org != app.Org {
-		return invalid("organization is not the one that this app is for")
+		return differs(invalid("organization is not the one that this app is for"), "registered is "+string(app.Org)+", sent was "+word(name))
 	}
 	return nil
 }

@@ -88,6 +88,9 @@ type Broker struct {
 	Issuer string
 	Now    func() time.Time
 	Log    *slog.Logger
+	// Development: what programs and apps are told of a refused request says how it differs from what is
+	// registered. It is for http://localhost alone.
+	Development bool
 
 	// What clients authenticate and register with.
 	Registrations RegistrationTokens
@@ -150,27 +153,27 @@ func (b *Broker) Routes(m *web.Mux) {
 	m.Page("POST /device", b.deviceTyped)
 	m.Page("GET /device/{approval}", b.deviceQuestion)
 	m.Page("POST /device/{approval}", b.deviceDecided)
-	m.API("POST /device_authorization", writeOAuthError, b.deviceAuthorization)
+	m.API("POST /device_authorization", b.writeRefusal, b.deviceAuthorization)
 	m.API("/device_authorization", writeOAuthError, only("POST"))
 	m.API("GET /.well-known/openid-configuration", writeProblem, b.discovery)
 	m.API("GET /.well-known/oauth-authorization-server", writeProblem, b.discovery)
 	m.API("GET /keys", writeProblem, b.jwks)
 	m.API("GET /userinfo", writeBearerError, b.userinfo)
 	m.API("POST /userinfo", writeBearerError, b.userinfo)
-	m.API("POST /par", writeOAuthError, b.push)
+	m.API("POST /par", b.writeRefusal, b.push)
 	m.API("OPTIONS /par", writeOAuthError, b.preflight)
 	m.API("/par", writeOAuthError, only("POST"))
-	m.API("POST /register", writeRegistrationError, b.register)
+	m.API("POST /register", b.writeRegistrationRefusal, b.register)
 	m.API("/register", writeRegistrationError, only("POST"))
 	m.API("GET /register/{client}", writeRegistrationError, b.readRegistration)
-	m.API("PUT /register/{client}", writeRegistrationError, b.changeRegistration)
+	m.API("PUT /register/{client}", b.writeRegistrationRefusal, b.changeRegistration)
 	m.API("DELETE /register/{client}", writeRegistrationError, b.endRegistration)
 	m.API("/register/{client}", writeRegistrationError, only("GET, PUT, DELETE"))
 	token := b.tokenServer()
-	m.API("POST /token", writeOAuthError, token)
-	m.API("POST /introspect", writeOAuthError, b.introspect)
+	m.API("POST /token", b.writeRefusal, token)
+	m.API("POST /introspect", b.writeRefusal, b.introspect)
 	m.API("/introspect", writeOAuthError, only("POST"))
-	m.API("POST /revoke", writeOAuthError, b.revoke)
+	m.API("POST /revoke", b.writeRefusal, b.revoke)
 	m.API("OPTIONS /revoke", writeOAuthError, b.preflight)
 	m.API("/revoke", writeOAuthError, only("POST"))
 	m.API("OPTIONS /token", writeOAuthError, b.preflight)

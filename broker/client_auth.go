@@ -40,33 +40,32 @@ func (b *Broker) authenticate(r *http.Request, form url.Values) (App, error) {
 	var jws *jose.JSONWebSignature
 	if c.method == PrivateKey {
 		if jws, c.clientID, err = readAssertion(c); err != nil {
-			return App{}, b.refusedClient(ctx, c.clientID, err)
+			return App{}, refusedClient(c.clientID, err)
 		}
 	}
 	app, err := b.Apps.AppByClientID(ctx, c.clientID)
 	if errors.Is(err, ErrAppNotFound) {
-		return App{}, errInvalidClient
+		return App{}, differs(errInvalidClient, "no client has the client_id "+word(c.clientID))
 	}
 	if err != nil {
 		return App{}, err
 	}
 	if app.Method != c.method {
-		b.notThatWay(ctx, app, c.method)
-		return App{}, errInvalidClient
+		return App{}, sentBy(app, differs(errInvalidClient, "registered is "+string(app.Method)+", sent was "+string(c.method)))
 	}
 	if app.Status != directory.Active {
-		return App{}, errInvalidClient
+		return App{}, sentBy(app, differs(errInvalidClient, "the app is "+string(app.Status)))
 	}
 	switch c.method {
 	case PrivateKey:
 		err = b.checkAssertion(ctx, app, jws)
 	case SecretBasic, SecretPost:
 		if !app.presents(c.secret, b.Now()) {
-			err = errInvalidClient
+			err = differs(errInvalidClient, "the method is the registered one, the secret is another or its time is over")
 		}
 	}
 	if err != nil {
-		return App{}, err
+		return App{}, sentBy(app, err)
 	}
 	return app, nil
 }
@@ -159,22 +158,22 @@ func readAssertion(c credentials) (*jose.JSONWebSignature, string, error) {
 func (b *Broker) checkAssertion(ctx context.Context, app App, jws *jose.JSONWebSignature) error {
 	payload, err := b.verifyByApp(ctx, app, jws)
 	if err != nil {
-		return b.refusedClient(ctx, app.ClientID, err)
+		return refusedClient(app.ClientID, err)
 	}
 	c, err := readAppClaims(payload)
 	if err != nil {
-		return b.refusedClient(ctx, app.ClientID, err)
+		return refusedClient(app.ClientID, err)
 	}
 	if err := c.check(b.Now(), b.Issuer); err != nil {
-		return b.refusedClient(ctx, app.ClientID, err)
+		return refusedClient(app.ClientID, err)
 	}
 	switch {
 	case c.Issuer != app.ClientID || c.Subject != app.ClientID:
-		return b.refusedClient(ctx, app.ClientID, errors.New("iss and sub are not the client id"))
+		return refusedClient(app.ClientID, errors.New("iss and sub are not the client id"))
 	case c.ID == "":
-		return b.refusedClient(ctx, app.ClientID, errors.New("no jti"))
+		return refusedClient(app.ClientID, errors.New("no jti"))
 	}
-	return b.spendJTI(ctx, app, "client_assertion", c, errInvalidClient)
+	return b.spendJTI(ctx, app, "client_assertion", c, differs(errInvalidClient, "the jti of the client assertion was used before"))
 }
 
 // spendJTI marks a JWT of an app as used; refused is the answer when it was used before.
@@ -188,13 +187,12 @@ func (b *Broker) spendJTI(ctx context.Context, app App, kind string, c appClaims
 	return err
 }
 
-// refusedClient logs why a client was refused, for its operator, and tells it nothing.
-func (b *Broker) refusedClient(ctx context.Context, clientID string, why error) error {
+// refusedClient keeps why an assertion was refused, for the operator; the client is told nothing.
+func refusedClient(clientID string, why error) error {
 	if unavailable(why) || errors.Is(why, context.Canceled) {
 		return why
 	}
-	b.Log.InfoContext(ctx, "client assertion refused", "client_id", shown(clientID), "reason", why)
-	return errInvalidClient
+	return differs(errInvalidClient, "client assertion of "+word(clientID)+": "+why.Error())
 }
 
 // shown is a stranger's text, fit for a line of the log.

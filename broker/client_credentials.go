@@ -102,7 +102,7 @@ func (b *Broker) actsIn(ctx context.Context, app App, name string) (directory.Or
 	req := authRequest{organization: name}
 	err := b.resolveOrg(ctx, app, &req)
 	if e, ok := errors.AsType[*authError](err); ok {
-		return "", &oauthError{e.code, e.description, http.StatusBadRequest}
+		return "", asDiffering(err, &oauthError{e.code, e.description, http.StatusBadRequest})
 	}
 	if err == nil && req.org == "" {
 		err = errNoOrganization

@@ -54,8 +54,11 @@ func parseAppJWT(token string, algs []jose.SignatureAlgorithm, types []string) (
 		return nil, errors.New("the JWT is too long")
 	}
 	jws, err := jose.ParseSignedCompact(token, algs)
+	if e, other := errors.AsType[*jose.ErrUnexpectedSignatureAlgorithm](err); other {
+		return nil, errors.New("the algorithm: " + oneOf("supported", algNames(algs), string(e.Got)))
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.New("it is no signed JWT in compact form")
 	}
 	h := jws.Signatures[0].Protected
 	for _, name := range []jose.HeaderKey{"crit", "b64"} {

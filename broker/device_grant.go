@@ -91,17 +91,17 @@ func (b *Broker) deviceAuthorization(w http.ResponseWriter, r *http.Request) err
 		return err
 	}
 	if !app.may(GrantDevice) {
-		return &oauthError{"unauthorized_client", "this app may not sign devices in", http.StatusBadRequest}
+		return sentBy(app, differs(&oauthError{"unauthorized_client", "this app may not sign devices in", http.StatusBadRequest}, app.otherGrant(GrantDevice)))
 	}
 	req := authRequest{App: app.ID, organization: form.Get("organization")}
 	if err := parseScope(&req, app, form); err != nil {
-		return deviceError(err)
+		return deviceError(app, err)
 	}
 	if err := b.parseResources(&req, app, form); err != nil {
-		return deviceError(err)
+		return deviceError(app, err)
 	}
 	if err := b.resolveOrg(ctx, app, &req); err != nil {
-		return deviceError(err)
+		return deviceError(app, err)
 	}
 	d := deviceRequest{
 		App: app.ID, Org: req.org, Scope: req.Scope, Resources: req.Resources, Network: b.network(r), Device: device(r.UserAgent()),
@@ -117,9 +117,9 @@ func (b *Broker) deviceAuthorization(w http.ResponseWriter, r *http.Request) err
 }
 
 // deviceError says an authorization error to a program.
-func deviceError(err error) error {
+func deviceError(app App, err error) error {
 	if e, ok := errors.AsType[*authError](err); ok {
-		return &oauthError{e.code, e.description, http.StatusBadRequest}
+		return begins(sentBy(app, asDiffering(err, &oauthError{e.code, e.description, http.StatusBadRequest})))
 	}
 	return err
 }
@@ -226,11 +226,13 @@ func (b *Broker) changeDevice(ctx context.Context, key string, change func(*devi
 func (b *Broker) redeemDevice(ctx context.Context, app App, in redemption) (tokens, error) {
 	key := deviceKey(in.code)
 	d, _, err := b.deviceAt(ctx, key)
-	if errors.Is(err, brief.ErrGone) || err == nil && d.App != app.ID {
-		return tokens{}, errInvalidGrant
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, brief.ErrGone):
+		return tokens{}, differs(errInvalidGrant, "the device_code is none of ours, is over, or its tokens were taken already")
+	case err != nil:
 		return tokens{}, err
+	case d.App != app.ID:
+		return tokens{}, differs(errInvalidGrant, "the device_code was given to another client")
 	}
 	switch {
 	case d.State == deviceDenied:

@@ -43,10 +43,12 @@ func (in exchanging) target(app App) (string, error) {
 	known := in.subject != "" && in.subjectType == accessTokenType && (in.requested == "" || in.requested == accessTokenType) &&
 		(in.actor == "") == (in.actorType == "") && (in.actor == "" || in.actorType == accessTokenType)
 	switch {
-	case !known || in.audience == "" && in.resource == "":
-		return "", errExchange
+	case !known:
+		return "", differs(errExchange, "sent was subject_token_type "+word(in.subjectType)+", requested_token_type "+word(in.requested)+", actor_token_type "+word(in.actorType))
+	case in.audience == "" && in.resource == "":
+		return "", differs(errExchange, "sent was neither audience nor resource")
 	case in.audience != "" && in.resource != "" && in.audience != in.resource:
-		return "", errTarget
+		return "", differs(errTarget, "audience and resource differ")
 	}
 	aud := in.audience
 	if aud == "" {
@@ -63,7 +65,7 @@ func (in exchanging) target(app App) (string, error) {
 // one, by time or by revocation (S6).
 func (b *Broker) exchange(ctx context.Context, app App, in exchanging) (tokens, error) {
 	if !app.confidential() || app.ThirdParty || app.Unshared {
-		return tokens{}, errNoExchange
+		return tokens{}, differs(errNoExchange, "it must be confidential, and neither third-party nor unshared")
 	}
 	aud, err := in.target(app)
 	if err != nil {

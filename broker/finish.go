@@ -293,7 +293,10 @@ func (b *Broker) carry(w http.ResponseWriter, r *http.Request, s signIn) error {
 // issueCode keeps what the code stands for under a key that only the app can compute: a presenter with
 // one wrong value finds nothing, and burns nothing.
 func (b *Broker) issueCode(ctx context.Context, req authRequest, s signIn) (string, error) {
-	code := directory.NewSecret()
+	code, err := b.newCode(codeLabel{at: b.Now(), trace: s.trace, client: s.admission.app.ClientID, redirect: req.RedirectURI, challenge: req.Challenge})
+	if err != nil {
+		return "", err
+	}
 	bound := bind(code, s.admission.app.ClientID, req.RedirectURI, req.Challenge)
 	g, err := json.Marshal(codeGrant{
 		App: req.App, Org: s.admission.org.Org().ID, Realm: s.session.Realm, Person: s.session.Person, Home: s.session.Home,

@@ -70,10 +70,12 @@ func (b *Broker) requested(ctx context.Context, values url.Values, spend bool) (
 		case values.Has("request_uri"):
 			return q, &authError{"request_uri_not_supported", "the only request_uri is one that this service gave out"}
 		}
-		return q, invalid("this app's requests must be pushed")
+		return q, differs(invalid("this app's requests must be pushed"), "registered is require_pushed_authorization_requests, sent was a request by the browser")
 	}
 	return b.byValue(ctx, q, spend)
 }
+
+var errUnsigned = differs(invalid("this app's requests must be signed"), "registered is require_signed_request_object, sent was no request object")
 
 // byValue reads the request that stands in the parameters themselves, signed or not.
 func (b *Broker) byValue(ctx context.Context, q requested, spend bool) (requested, error) {
@@ -83,7 +85,7 @@ func (b *Broker) byValue(ctx context.Context, q requested, spend bool) (requeste
 		if err != nil {
 			return q, err
 		}
-		return q, invalid("this app's requests must be signed")
+		return q, errUnsigned
 	}
 	if !signed {
 		return b.answerable(q)
@@ -135,7 +137,7 @@ func (b *Broker) refuse(w http.ResponseWriter, r *http.Request, q requested, err
 	if _, told := errors.AsType[*authError](err); !told || q.redirect == "" {
 		return err
 	}
-	return b.answerError(w, r, q.back(), err)
+	return b.answerError(w, r, q.back(), sentBy(q.app, err))
 }
 
 // pushed gives what a request_uri stands for. It is the app's that pushed it, and good for one login; that
@@ -188,14 +190,14 @@ func (b *Broker) push(w http.ResponseWriter, r *http.Request) error {
 	b.offerNonce(w, r)
 	app, p, err := b.proved(r, form, "/par")
 	if err != nil {
-		return b.asOAuth(ctx, err)
+		return b.asRefusal(ctx, err)
 	}
 	if err := b.limitPushed(r, app); err != nil {
 		return err
 	}
 	values, err := b.judgePushed(ctx, app, form, p.jkt)
 	if err != nil {
-		return b.asPushed(ctx, err)
+		return begins(sentBy(app, b.asPushed(ctx, err)))
 	}
 	uri := pushedPrefix + directory.NewSecret()
 	kept, err := json.Marshal(pushedRequest{App: app.ID, Form: values.Encode(), Issued: b.Now()})
@@ -203,7 +205,7 @@ func (b *Broker) push(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := b.Brief.Put(ctx, pushedKey(uri), kept, pushedLife); err != nil {
-		return b.asOAuth(ctx, err)
+		return b.asRefusal(ctx, err)
 	}
 	writeJSON(w, http.StatusCreated, map[string]any{"request_uri": uri, "expires_in": int(pushedLife / time.Second)})
 	return nil
@@ -234,7 +236,7 @@ func (b *Broker) judgePushed(ctx context.Context, app App, form url.Values, jkt 
 	q := requested{app: app, values: form}
 	signed := form.Has("request")
 	if !signed && app.RequestObject {
-		return nil, invalid("this app's requests must be signed")
+		return nil, errUnsigned
 	}
 	var err error
 	if signed {
@@ -273,12 +275,12 @@ func (b *Broker) asPushed(ctx context.Context, err error) error {
 		if e.code == "server_error" || e.code == "temporarily_unavailable" {
 			status = http.StatusServiceUnavailable
 		}
-		return &oauthError{e.code, e.description, status}
+		return asDiffering(err, &oauthError{e.code, e.description, status})
 	}
 	if errors.Is(err, ErrRedirectURI) {
-		return &oauthError{"invalid_request", "redirect_uri is not registered for this client", http.StatusBadRequest}
+		return differs(&oauthError{"invalid_request", "redirect_uri is not registered for this client", http.StatusBadRequest}, causeOf(err))
 	}
-	return b.asOAuth(ctx, err)
+	return b.asRefusal(ctx, err)
 }
 
 // requestForm reads a body that is an authorization request: a form whose parameters come once, but

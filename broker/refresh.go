@@ -67,7 +67,7 @@ type refreshing struct {
 func (b *Broker) refresh(ctx context.Context, app App, in refreshing) (tokens, error) {
 	family, secret, ok := splitRefresh(in.token)
 	if !ok {
-		return tokens{}, errRefreshToken
+		return tokens{}, differs(errRefreshToken, "it is no refresh token of ours")
 	}
 	var out tokens
 	var err error
@@ -82,14 +82,14 @@ func (b *Broker) refresh(ctx context.Context, app App, in refreshing) (tokens, e
 func (b *Broker) refreshOnce(ctx context.Context, app App, in refreshing, family, secret string) (tokens, error) {
 	g, err := b.Families.TokenByFamily(ctx, hashOf(family))
 	if errors.Is(err, ErrGrantNotFound) {
-		return tokens{}, errRefreshToken
+		return tokens{}, differs(errRefreshToken, "it is unknown, or was over long ago")
 	}
 	if err != nil {
 		return tokens{}, err
 	}
 	now := b.Now()
-	if g.App != app.ID || !app.may(GrantRefresh) || !g.RevokedAt.IsZero() || !now.Before(g.Refresh.Until) || g.JKT != "" && g.JKT != in.jkt {
-		return tokens{}, errRefreshToken
+	if err := g.refreshable(app, in, now); err != nil {
+		return tokens{}, err
 	}
 	t, ok := g.turn(secret, app, now)
 	if !ok {
@@ -126,6 +126,23 @@ func (b *Broker) refreshOnce(ctx context.Context, app App, in refreshing, family
 	}
 	m.Refresh = refreshPrefix + family + "." + t.secret
 	return m.tokens, nil
+}
+
+// refreshable says why a grant gives that app nothing any more, or nil.
+func (g TokenGrant) refreshable(app App, in refreshing, now time.Time) error {
+	switch {
+	case g.App != app.ID:
+		return differs(errRefreshToken, "it was issued to another client")
+	case !app.may(GrantRefresh):
+		return differs(errRefreshToken, app.otherGrant(GrantRefresh))
+	case !g.RevokedAt.IsZero():
+		return differs(errRefreshToken, "its family was revoked")
+	case !now.Before(g.Refresh.Until):
+		return differs(errRefreshToken, "it was over at "+g.Refresh.Until.UTC().Format(time.RFC3339))
+	case g.JKT != "" && g.JKT != in.jkt:
+		return differs(errRefreshToken, otherKey("it", in.jkt))
+	}
+	return nil
 }
 
 // turn is what a refresh makes of the family.
@@ -182,7 +199,7 @@ func (b *Broker) refreshReplayed(ctx context.Context, g TokenGrant, now time.Tim
 	if err := b.revokeReplayed(ctx, g, now, "refresh token replayed"); err != nil {
 		return err
 	}
-	return errRefreshToken
+	return differs(errRefreshToken, "it was used before: its whole family is revoked now")
 }
 
 // revokeReplayed ends a grant whose code or refresh token was used before. It is recorded once, however
@@ -205,7 +222,7 @@ func narrowed(asked string, had []string) ([]string, error) {
 	scope := strings.Fields(asked)
 	for _, s := range scope {
 		if !slices.Contains(had, s) {
-			return nil, errScope
+			return nil, differs(errScope, oneOf("granted", had, s))
 		}
 	}
 	slices.Sort(scope)

@@ -115,7 +115,7 @@ func (b *Broker) register(w http.ResponseWriter, r *http.Request) error {
 		return errRegistrationAccess
 	}
 	if err != nil {
-		return b.asOAuth(ctx, err)
+		return b.asRefusal(ctx, err)
 	}
 	m, err := readMetadata(r)
 	if err != nil {
@@ -197,7 +197,7 @@ func (b *Broker) registrant(r *http.Request) (App, string, error) {
 	}
 	app, err := b.Apps.AppByClientID(r.Context(), r.PathValue("client"))
 	if err != nil && !errors.Is(err, ErrAppNotFound) {
-		return App{}, "", b.asOAuth(r.Context(), err)
+		return App{}, "", b.asRefusal(r.Context(), err)
 	}
 	kept := hashOf(shown)
 	if err != nil || subtle.ConstantTimeCompare(kept[:], app.Registration) != 1 || app.Status != directory.Active {
@@ -322,7 +322,7 @@ func (b *Broker) asRegistration(ctx context.Context, err error) error {
 	case errors.Is(err, ErrRegistrationToken):
 		return errRegistrationAccess
 	case errors.Is(err, directory.ErrMoved):
-		return b.asOAuth(ctx, ErrMoved.With(err))
+		return b.asRefusal(ctx, ErrMoved.With(err))
 	}
-	return b.asOAuth(ctx, err)
+	return b.asRefusal(ctx, err)
 }

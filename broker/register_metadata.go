@@ -136,25 +136,25 @@ func (m clientMetadata) checkSupported() error {
 	case m.Statement != "":
 		return &oauthError{"unapproved_software_statement", "software statements are not accepted", http.StatusBadRequest}
 	case slices.ContainsFunc(m.GrantTypes, func(g Grant) bool { return !slices.Contains(selfGrants, g) }):
-		return badMetadata("grant_types: authorization_code and refresh_token; the operator may add others")
+		return differs(badMetadata("grant_types: authorization_code and refresh_token; the operator may add others"), "sent was "+words(grantNames(m.GrantTypes)))
 	case len(m.GrantTypes) > 0 && !slices.Contains(m.GrantTypes, GrantCode):
 		return badMetadata("grant_types: authorization_code is needed")
 	case slices.ContainsFunc(m.ResponseTypes, func(t string) bool { return t != "code" }):
-		return badMetadata("response_types: code alone")
+		return differs(badMetadata("response_types: code alone"), "sent was "+words(m.ResponseTypes))
 	case m.Kind != "" && m.Kind != "web" && m.Kind != "native":
 		return badMetadata("application_type: web or native")
 	case m.SubjectType != "" && m.SubjectType != "public" && m.SubjectType != "pairwise":
 		return badMetadata("subject_type: public or pairwise")
 	case m.IDTokenAlg != "" && !slices.Contains(signingAlgs, m.IDTokenAlg):
-		return badMetadata("id_token_signed_response_alg: " + strings.Join(signingAlgs, ", "))
+		return differs(badMetadata("id_token_signed_response_alg: "+strings.Join(signingAlgs, ", ")), "sent was "+word(m.IDTokenAlg))
 	case m.IDTokenCipher != "" || m.UserinfoCipher != "" || m.ObjectCipher != "":
 		return badMetadata("encryption is not supported")
 	case m.UserinfoAlg != "":
 		return badMetadata("userinfo is not signed")
 	case m.ObjectAlg != "" && !slices.Contains(algNames(appAlgs), m.ObjectAlg):
-		return badMetadata("request_object_signing_alg: " + strings.Join(algNames(appAlgs), ", "))
+		return differs(badMetadata("request_object_signing_alg: "+strings.Join(algNames(appAlgs), ", ")), "sent was "+word(m.ObjectAlg))
 	case m.MethodAlg != "" && !slices.Contains(algNames(appAlgs), m.MethodAlg):
-		return badMetadata("token_endpoint_auth_signing_alg: " + strings.Join(algNames(appAlgs), ", "))
+		return differs(badMetadata("token_endpoint_auth_signing_alg: "+strings.Join(algNames(appAlgs), ", ")), "sent was "+word(m.MethodAlg))
 	case len(m.RequestURIs) > 0:
 		return badMetadata("request_uris: requests are pushed instead")
 	case m.FrontChannel != "":

@@ -21,14 +21,14 @@ func badObject(why string) *authError { return &authError{"invalid_request_objec
 func (b *Broker) requestObject(ctx context.Context, app App, token string, spend bool) (url.Values, error) {
 	jws, err := parseAppJWT(token, app.signAlgs(), requestObjectTypes)
 	if err != nil {
-		return nil, b.refusedObject(ctx, app, "request is not a JWT that this app may sign", err)
+		return nil, refusedObject("request is not a JWT that this app may sign", err)
 	}
 	if app.FAPI && !typed(jws, requestObjectType) {
 		return nil, badObject("the typ must be " + requestObjectType)
 	}
 	payload, err := b.verifyByApp(ctx, app, jws)
 	if err != nil {
-		return nil, b.refusedObject(ctx, app, "no key of the app made the signature", err)
+		return nil, refusedObject("no key of the app made the signature", err)
 	}
 	c, err := readAppClaims(payload)
 	if err != nil {
@@ -55,12 +55,11 @@ func (b *Broker) requestObject(ctx context.Context, app App, token string, spend
 	return values, nil
 }
 
-func (b *Broker) refusedObject(ctx context.Context, app App, says string, why error) error {
+func refusedObject(says string, why error) error {
 	if unavailable(why) {
 		return why
 	}
-	b.Log.InfoContext(ctx, "request object refused", "client_id", app.ClientID, "reason", why)
-	return badObject(says)
+	return differs(badObject(says), why.Error())
 }
 
 // notParameters are claims of the JWT itself.

@@ -23,7 +23,7 @@ var errTarget = &oauthError{targetError, "the resource is not one that this app 
 func (b *Broker) parseResources(req *authRequest, app App, v url.Values) error {
 	for _, r := range v["resource"] {
 		if !b.mayTarget(app, r) || len(req.Resources) == maxResources {
-			return &authError{targetError, errTarget.description}
+			return differs(&authError{targetError, errTarget.description}, otherTarget("registered", app.Audiences, r))
 		}
 		if !slices.Contains(req.Resources, r) {
 			req.Resources = append(req.Resources, r)
@@ -74,10 +74,26 @@ func (b *Broker) audience(app App, asked string, granted []string) (string, erro
 	case asked == "":
 		return b.Issuer, nil
 	}
-	if !b.mayTarget(app, asked) || len(granted) > 0 && asked != b.Issuer && !slices.Contains(granted, asked) {
-		return "", errTarget
+	switch {
+	case !b.mayTarget(app, asked):
+		return "", differs(errTarget, otherTarget("registered", app.Audiences, asked))
+	case len(granted) > 0 && asked != b.Issuer && !slices.Contains(granted, asked):
+		return "", differs(errTarget, otherTarget("granted", granted, asked))
 	}
 	return asked, nil
+}
+
+// otherTarget says which audiences there are for an app, and which was sent.
+func otherTarget(what string, audiences []string, sent string) string {
+	switch len(audiences) {
+	case 0:
+		what += " is none"
+	case 1:
+		what += " is " + shownURI(audiences[0])
+	default:
+		what += " are " + uris(audiences)
+	}
+	return what + ", sent was " + shownURI(sent)
 }
 
 // without is the values but for one parameter.

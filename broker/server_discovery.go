@@ -175,6 +175,23 @@ func writeOAuthError(w http.ResponseWriter, _ *http.Request, err error) {
 	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
 }
 
+// writeRefusal answers a program, and in development says how its request differs.
+func (b *Broker) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	writeOAuthError(w, r, b.toldOAuth(r, err))
+}
+
+func (b *Broker) writeRegistrationRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	writeRegistrationError(w, r, b.toldOAuth(r, err))
+}
+
+// toldOAuth is the error with the description that its answer has.
+func (b *Broker) toldOAuth(r *http.Request, err error) error {
+	if e, ok := errors.AsType[*oauthError](err); ok {
+		return &oauthError{e.code, b.told(b.from(r), err, e.code, e.description), e.status}
+	}
+	return err
+}
+
 // writeBearerError answers a program that showed a token (RFC 6750 section 3, RFC 9449 section 7.1).
 func writeBearerError(w http.ResponseWriter, r *http.Request, err error) {
 	e, ok := errors.AsType[*oauthError](err)

@@ -55,7 +55,7 @@ func (b *Broker) tokenServer() web.Handler {
 		if err := b.checkTokenRequest(r); err != nil {
 			return err
 		}
-		inner.ServeHTTP(challenged{w}, r)
+		inner.ServeHTTP(challenged{w}, r.WithContext(b.from(r)))
 		return nil
 	}
 }
@@ -77,7 +77,7 @@ func (b *Broker) checkTokenRequest(r *http.Request) error {
 	case grant == "":
 		return &oauthError{"invalid_request", "grant_type is missing", http.StatusBadRequest}
 	case !slices.Contains(grantTypes, Grant(grant)):
-		return &oauthError{"unsupported_grant_type", "this grant_type does not exist here", http.StatusBadRequest}
+		return differs(&oauthError{"unsupported_grant_type", "this grant_type does not exist here", http.StatusBadRequest}, oneOf("there", grantNames(grantTypes), grant))
 	}
 	if _, err := credentialsOf(r, form); err != nil {
 		return err // the library takes a secret from the body whatever the header says, and the other way round
@@ -101,13 +101,25 @@ func (c challenged) WriteHeader(status int) {
 func (s *server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
 	shown := (&http.Request{Method: r.Method, URL: r.URL, Header: r.Header}).WithContext(ctx)
 	app, p, err := s.b.proved(shown, r.Form, "/token")
-	if err == nil && p.jkt == "" && app.binds() {
-		err = badProof("this app's tokens are bound to a key: a DPoP proof is needed")
+	if err == nil {
+		err = sentBy(app, app.mayAskToken(Grant(r.Form.Get("grant_type")), p))
 	}
 	if err != nil {
 		return nil, s.b.asLibrary(ctx, err)
 	}
 	return client{app, p.jkt}, nil
+}
+
+// mayAskToken holds an app to what is registered for it before anything is spent: its grant types, and
+// proofs where its tokens are bound to a key.
+func (a App) mayAskToken(grant Grant, p proof) error {
+	switch {
+	case !a.may(grant):
+		return differs(&oauthError{"unauthorized_client", "this app may not use this grant_type", http.StatusBadRequest}, a.otherGrant(grant))
+	case p.jkt == "" && a.binds():
+		return differs(badProof("this app's tokens are bound to a key: a DPoP proof is needed"), "registered is dpop_bound_access_tokens, sent was no DPoP header")
+	}
+	return nil
 }
 
 // CodeExchange redeems a code.
@@ -122,7 +134,7 @@ func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 		code: r.Data.Code, redirect: r.Data.RedirectURI, challenge: challenge, resource: r.Form.Get("resource"), jkt: app.jkt,
 	})
 	if err != nil {
-		return nil, s.b.asLibrary(ctx, err)
+		return nil, s.b.asLibrary(ctx, sentBy(app.App, err))
 	}
 	return op.NewResponse(t), nil
 }
@@ -134,7 +146,7 @@ func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 		token: r.Data.RefreshToken, scope: r.Form.Get("scope"), resource: r.Form.Get("resource"), jkt: app.jkt,
 	})
 	if err != nil {
-		return nil, s.b.asLibrary(ctx, err)
+		return nil, s.b.asLibrary(ctx, sentBy(app.App, err))
 	}
 	return op.NewResponse(t), nil
 }
@@ -146,7 +158,7 @@ func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequ
 		organization: r.Form.Get("organization"), scope: r.Form.Get("scope"), resource: r.Form.Get("resource"), jkt: app.jkt,
 	})
 	if err != nil {
-		return nil, s.b.asLibrary(ctx, err)
+		return nil, s.b.asLibrary(ctx, sentBy(app.App, err))
 	}
 	return op.NewResponse(t), nil
 }
@@ -161,7 +173,7 @@ func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.Tok
 		audience: r.Form.Get("audience"), resource: r.Form.Get("resource"), scope: r.Form.Get("scope"),
 	})
 	if err != nil {
-		return nil, s.b.asLibrary(ctx, err)
+		return nil, s.b.asLibrary(ctx, sentBy(app.App, err))
 	}
 	return op.NewResponse(t), nil
 }
@@ -171,7 +183,7 @@ func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[oidc.Devic
 	app := r.Client.(client)
 	t, err := s.b.redeemDevice(ctx, app.App, redemption{code: r.Data.DeviceCode, resource: r.Form.Get("resource"), jkt: app.jkt})
 	if err != nil {
-		return nil, s.b.asLibrary(ctx, err)
+		return nil, s.b.asLibrary(ctx, sentBy(app.App, err))
 	}
 	return op.NewResponse(t), nil
 }
@@ -189,7 +201,7 @@ func (b *Broker) redeem(ctx context.Context, app App, in redemption) (tokens, er
 	bound := bind(in.code, app.ClientID, in.redirect, in.challenge)
 	raw, err := b.Brief.Take(ctx, codeKey(bound))
 	if errors.Is(err, brief.ErrGone) {
-		return tokens{}, b.replayed(ctx, in.code, bound)
+		return tokens{}, b.unredeemed(app, in, b.replayed(ctx, in.code, bound))
 	}
 	if err != nil {
 		return tokens{}, err
@@ -198,18 +210,24 @@ func (b *Broker) redeem(ctx context.Context, app App, in redemption) (tokens, er
 	if err := json.Unmarshal(raw, &g); err != nil {
 		return tokens{}, err
 	}
-	if b.Now().Sub(g.Issued) > codeLife || g.App != app.ID || g.JKT != "" && g.JKT != in.jkt {
-		return tokens{}, errInvalidGrant
+	if b.Now().Sub(g.Issued) > codeLife || g.App != app.ID {
+		return tokens{}, b.unredeemed(app, in, errInvalidGrant)
+	}
+	if g.JKT != "" && g.JKT != in.jkt {
+		return tokens{}, b.unredeemed(app, in, differs(errInvalidGrant, otherKey("the code", in.jkt)))
 	}
 	aud, err := b.audience(app, in.resource, g.Resources)
 	if err != nil {
-		return tokens{}, err
+		return tokens{}, b.unredeemed(app, in, err)
 	}
 	var out tokens
 	for range 3 {
 		if out, err = b.grant(ctx, app, g, in, aud); !errors.Is(err, ErrMoved) {
 			break
 		}
+	}
+	if err != nil {
+		err = b.unredeemed(app, in, err)
 	}
 	return out, err
 }
@@ -219,7 +237,7 @@ func (b *Broker) redeem(ctx context.Context, app App, in redemption) (tokens, er
 func (b *Broker) grant(ctx context.Context, app App, g codeGrant, in redemption, aud string) (tokens, error) {
 	session, err := b.Sessions.Session(ctx, g.Home, g.Session)
 	if errors.Is(err, ErrSessionNotFound) || err == nil && !session.Ended.IsZero() {
-		return tokens{}, errInvalidGrant
+		return tokens{}, differs(errInvalidGrant, "the session of the sign-in has ended")
 	}
 	if err != nil {
 		return tokens{}, err
@@ -302,7 +320,7 @@ func openedIn(h *flows.Held, org directory.OrgID) time.Time {
 func notAdmitted(err error, refused *oauthError) error {
 	switch fault.Of(err).Kind {
 	case fault.Denied, fault.NotFound, fault.Upstream, fault.Expired:
-		return refused
+		return differs(refused, "the person or the app may not any more: "+fault.Of(err).Code)
 	}
 	return err
 }
@@ -320,13 +338,14 @@ func (b *Broker) replayed(ctx context.Context, code string, bound [sha256.Size]b
 	if err := b.revokeReplayed(ctx, t, b.Now(), "code replayed"); err != nil {
 		return err
 	}
-	return errInvalidGrant
+	return differs(errInvalidGrant, "the code was redeemed before: what it gave is revoked now")
 }
 
 // asLibrary says an error in the library's words, and never with its cause: the library writes that
 // into error_description (seen).
 func (b *Broker) asLibrary(ctx context.Context, err error) error {
 	e := b.asOAuth(ctx, err)
+	told := b.told(ctx, err, e.code, e.description)
 	known := map[string]*oidc.Error{
 		"invalid_client": oidc.ErrInvalidClient(), "invalid_grant": oidc.ErrInvalidGrant(), "invalid_request": oidc.ErrInvalidRequest(),
 		"authorization_pending": oidc.ErrAuthorizationPending(), "slow_down": oidc.ErrSlowDown(), "access_denied": oidc.ErrAccessDenied(),
@@ -338,7 +357,12 @@ func (b *Broker) asLibrary(ctx context.Context, err error) error {
 	if !ok {
 		out = oidc.ErrServerError()
 	}
-	return op.NewStatusError(out.WithDescription("%s", e.description), e.status)
+	return op.NewStatusError(out.WithDescription("%s", told), e.status)
+}
+
+// asRefusal is asOAuth for handlers, whose errors keep how they came about until they are written.
+func (b *Broker) asRefusal(ctx context.Context, err error) error {
+	return asDiffering(err, b.asOAuth(ctx, err))
 }
 
 // asOAuth gives the error that a program may read.

@@ -69,6 +69,9 @@ func (e *Engine) Start(w http.ResponseWriter, r *http.Request, req Request) (Dec
 	ctx, now := r.Context(), e.Now()
 	l := &Login{ID: directory.NewSecret(), Started: now, Request: req}
 	l.Trace = audit.Trace{Code: audit.NewCode(), At: now, App: string(req.App.ID)}
+	if req.Note != "" {
+		l.note(now, audit.Step{Name: "request", Text: req.Note})
+	}
 	err := e.route(ctx, l, e.remembered(r))
 	if err != nil && !req.Silent {
 		return Decision{}, e.end(ctx, l, err)

@@ -66,6 +66,8 @@ type Request struct {
 	Network string `json:"net,omitempty"`
 	// Silent asks for an answer without a page: Start then writes nothing unless the login is done.
 	Silent bool `json:"-"`
+	// Note is what the trace says of the request itself, where it says anything.
+	Note string `json:"-"`
 }
 
 // AppFacts is what a login says about the app it is for.

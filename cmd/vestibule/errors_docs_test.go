@@ -38,6 +38,21 @@ func TestTheManualHasTheSentencesThatAppsAreTold(t *testing.T) {
 	}
 }
 
+// The manual has every difference that is told.
+func TestTheManualHasTheDifferences(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(raw), "\n## How a request differs")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, x := range unlikely {
+		if !strings.Contains(section, x.shows) {
+			t.Errorf("docs/errors.md does not tell of %s: %q", x.name, x.shows)
+		}
+	}
+}
+
 // In development the page shows how an address differs; in production only the log does.
 func TestThePageShowsTheDifferenceInDevelopmentAlone(t *testing.T) {
 	const difference = "registered is " + callback + ", sent was " + callback + "/: a slash too many at the end"
@@ -52,7 +67,7 @@ func TestThePageShowsTheDifferenceInDevelopmentAlone(t *testing.T) {
 			t.Errorf("development %v: the log does not say %q", development, difference)
 		}
 		w.token(url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "redirect_uri": {callback}, "client_id": {w.app.ClientID}, "client_secret": {w.secret}}, nil).refused(t, "another method", "invalid_client")
-		if log := w.logged.String(); !strings.Contains(log, "registered=client_secret_basic sent=client_secret_post") || strings.Contains(log, w.secret) {
+		if log := w.logged.String(); !strings.Contains(log, "registered is client_secret_basic, sent was client_secret_post") || strings.Contains(log, w.secret) {
 			t.Error("the log does not say which method was sent, or says the secret")
 		}
 	}

@@ -162,6 +162,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
 		Endings: db, Viewer: db, Orders: db, Outbox: db,
 		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Registrations: db, Proxies: c.Proxies, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+		Development: c.Development,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker, broker.DeviceFinisher: broker.Devices{Broker: h.broker}}
 	h.mux = &web.Mux{Secure: secure, Host: issuer.Host, Log: c.Log, ErrorPage: (&errorPages{
