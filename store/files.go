@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"runtime"
@@ -120,10 +121,11 @@ func opening(path string, err error) error {
 	}
 }
 
-// usable makes the directory where it is missing and tries whether files can be made in it.
+// usable tries whether files can be made in a directory. It makes none: a path that was mistyped would
+// begin an empty installation beside the real one.
 func usable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return ErrDirectory.With(err)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return ErrNoDirectory.Because(dir + " does not exist")
 	}
 	f, err := os.CreateTemp(dir, ".writable-*")
 	if err != nil {

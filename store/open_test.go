@@ -29,6 +29,7 @@ func TestAStoreThatDoesNotOpenSaysWhy(t *testing.T) {
 			must(t, os.WriteFile(file, nil, 0o600))
 			o.Path = filepath.Join(file, "vestibule.db")
 		}, ErrDirectory},
+		{"a path that was mistyped", func(t *testing.T, o *Options) { o.Path = filepath.Join(filepath.Dir(o.Path), "tpyo", "vestibule.db") }, ErrNoDirectory},
 		{"the database is a directory", func(t *testing.T, o *Options) { must(t, os.Mkdir(o.Path, 0o700)) }, ErrDirectory},
 		{"not a database", func(t *testing.T, o *Options) {
 			must(t, os.WriteFile(o.Path, []byte(strings.Repeat("This is a letter. ", 1000)), 0o600))

@@ -29,6 +29,7 @@ import (
 var (
 	ErrOptions = fault.New(fault.Internal, "store.options", "The store was opened without a clock or a log, or not with one of a path and a database's address.")
 	// ErrDirectory, ErrNotDatabase, …: why a store does not open. The cause names the file.
+	ErrNoDirectory = fault.New(fault.NotFound, "store.no_directory", "There is no directory where the database shall lie. Check the path for a slip, or make the directory, writable for the user that runs this: only the file in it is made by itself.")
 	ErrDirectory   = fault.New(fault.Unavailable, "store.directory", "The data directory cannot be used. Make it exist and writable for the user that runs this, or name another one.")
 	ErrNotDatabase = fault.New(fault.Invalid, "store.not_a_database", "The data file is not a database, or it is damaged. Restore it from a backup, or name another data directory.")
 	ErrNewer       = fault.New(fault.Conflict, "store.newer_schema", "The data was last used by a newer version, which changed it in ways that this version does not understand. Run that version or a later one.")

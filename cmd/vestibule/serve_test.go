@@ -531,3 +531,20 @@ func TestTwoServicesDoNotListenAtOneAddress(t *testing.T) {
 		t.Errorf("%d: %s", status, &said)
 	}
 }
+
+// A path that was mistyped begins no empty installation beside the real one.
+func TestADirectoryThatIsNotThereIsNotMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tpyo")
+	file := filepath.Join(t.TempDir(), "one.yaml")
+	write(t, file, "realms:\n  - handle: one\n")
+	for _, line := range []string{"serve --listen localhost:0", "apply -f " + file, "migrate", "doctor"} {
+		var said bytes.Buffer
+		status := run(t.Context(), append(strings.Fields(line), "--database", "sqlite:"+dir+"/vestibule.db"), &said, &said)
+		if status != 1 || line != "doctor" && !strings.Contains(said.String(), "There is no directory where the database shall lie. Check the path for a slip") {
+			t.Errorf("%s: %d: %s", line, status, &said)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Fatalf("%s made the directory", line)
+		}
+	}
+}
