@@ -7,35 +7,27 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vestibule-id/vestibule/internal/browsertest"
 )
 
-// npmExample copies an example app and links its packages, which are installed once for each lock file.
-func npmExample(t *testing.T, name string, files ...string) (dir string) {
+// npmExample copies an example app and gives it its packages, which are installed once for each list of
+// versions. Next.js has no lock file: it would have to name a compiler for every machine there is.
+func npmExample(t *testing.T, name string, give func(from, to string), files ...string) (dir string) {
 	t.Helper()
 	npm, from := found(t, "npm", "npm"), filepath.Join(exampleDir, name)
+	install, lists := "ci", []string{"package.json", "package-lock.json"}
+	if _, err := os.Stat(filepath.Join(from, lists[1])); err != nil {
+		install, lists = "install", lists[:1]
+	}
 	packages := installedFrom(t, from, "example-"+name, func(string) *exec.Cmd {
-		return exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-	}, "package.json", "package-lock.json")
+		return exec.CommandContext(t.Context(), npm, install, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	}, lists...)
 	dir = t.TempDir()
-	// Each by itself, for tools that keep a cache beside them.
-	all, err := os.ReadDir(filepath.Join(packages, "node_modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "node_modules"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range all {
-		if strings.HasPrefix(p.Name(), ".") {
-			continue
-		}
-		if err := os.Symlink(filepath.Join(packages, "node_modules", p.Name()), filepath.Join(dir, "node_modules", p.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	give(filepath.Join(packages, "node_modules"), filepath.Join(dir, "node_modules"))
 	for _, f := range append(files, "package.json") {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755); err != nil {
 			t.Fatal(err)
@@ -45,16 +37,37 @@ func npmExample(t *testing.T, name string, files ...string) (dir string) {
 	return dir
 }
 
+// linkedIn links each package by itself, for tools that keep a cache beside them.
+func linkedIn(t *testing.T) func(from, to string) {
+	return func(from, to string) {
+		all, err := os.ReadDir(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(to, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			if strings.HasPrefix(p.Name(), ".") {
+				continue
+			}
+			if err := os.Symlink(filepath.Join(from, p.Name()), filepath.Join(to, p.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // runs starts a program that serves at an address until the test ends.
 func runs(t *testing.T, cmd *exec.Cmd, at string) {
 	t.Helper()
 	said := &lockedLog{}
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = said, said, 10*time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it ends the processes that it started
 		_ = cmd.Wait()
 		if t.Failed() {
 			t.Logf("%s said:\n%s", strings.Join(cmd.Args, " "), said)
@@ -67,7 +80,7 @@ func runs(t *testing.T, cmd *exec.Cmd, at string) {
 // refreshes and signs out, all from another origin.
 func triedInABrowser(t *testing.T, h *appsHost) {
 	at := freeOrigin(t)
-	dir := npmExample(t, "spa", "index.html", "auth.ts", "main.ts")
+	dir := npmExample(t, "spa", linkedIn(t), "index.html", "auth.ts", "main.ts")
 	env := strings.Join(h.created(t, "The page", "spa", at), "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(env), 0o600); err != nil {
 		t.Fatal(err)

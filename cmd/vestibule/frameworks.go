@@ -34,7 +34,7 @@ var frameworks = []framework{
 	{"express", "Express, with express-openid-connect", "http://localhost:3000", paths("/callback"), paths("", "/"), broker.SecretBasic, "RS256", true, "examples/apps/express/app.mjs"},
 	{"go", "Go, with go-oidc and x/oauth2", "http://localhost:3000", paths("/callback"), paths("/"), broker.SecretBasic, "ES256", true, "examples/apps/go/main.go"},
 	{"flask", "Python, with Flask and Authlib", "http://localhost:5000", paths("/callback"), paths("/"), broker.SecretBasic, "ES256", true, "examples/apps/python/app.py"},
-	{"nextjs", "Next.js, with Auth.js", "http://localhost:3000", paths("/api/auth/callback/vestibule"), paths("/"), broker.SecretBasic, "RS256", true, ""},
+	{"nextjs", "Next.js, with Auth.js", "http://localhost:3000", paths("/api/auth/callback/vestibule"), paths("/"), broker.SecretBasic, "RS256", true, "examples/apps/nextjs/auth.ts"},
 	{"spring", "Spring Boot, with Spring Security", "http://localhost:8081", paths("/login/oauth2/code/vestibule"), paths("", "/"), broker.SecretBasic, "RS256", true, ""},
 	{"aspnet", "ASP.NET Core", "http://localhost:5000", paths("/signin-oidc"), paths("/signout-callback-oidc"), broker.SecretPost, "RS256", true, ""},
 	{"django", "Django, with mozilla-django-oidc", "http://localhost:8000", paths("/oidc/callback/"), paths("/"), broker.SecretPost, "RS256", false, ""},
