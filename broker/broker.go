@@ -55,7 +55,7 @@ type Revisions interface {
 	Revision(ctx context.Context) (int64, error)
 }
 
-// Broker is the front door. All fields but Limits are required.
+// Broker is the front door. All fields but Limits and Watch are required.
 type Broker struct {
 	Apps      Apps
 	Sessions  Sessions
@@ -101,6 +101,9 @@ type Broker struct {
 	// Call makes the client for addresses that an app named, which may reach what is public and the
 	// host:port targets that the operator opened for that app (S23).
 	Call func(allow []string) *http.Client
+	// Watch is told how each request for tokens came out: what grant was asked for, as it was written,
+	// and the error code of the answer (RFC 6749 section 5.2), "" for tokens.
+	Watch func(grant, code string)
 
 	appKeys clientKeys
 	acted   lately // apps that acted for themselves, by app and organization

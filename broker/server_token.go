@@ -53,15 +53,21 @@ func (b *Broker) tokenServer() web.Handler {
 		allowOrigin(w)
 		b.offerNonce(w, r)
 		if err := b.checkTokenRequest(r); err != nil {
+			b.answered(r, refusalOf(err))
 			return err
 		}
-		inner.ServeHTTP(challenged{w}, r.WithContext(b.from(r)))
+		out := &challenged{ResponseWriter: w}
+		inner.ServeHTTP(out, r.WithContext(b.from(r)))
+		b.answered(r, out.code())
 		return nil
 	}
 }
 
 // grantTypes are those of the token endpoint. Which of them an app may use is in its settings.
 var grantTypes = []Grant{GrantCode, GrantRefresh, GrantClient, GrantExchange, GrantDevice}
+
+// GrantTypes lists them.
+func GrantTypes() []Grant { return slices.Clone(grantTypes) }
 
 // checkTokenRequest refuses secrets and codes in the query, parameters that come twice, and grants that
 // do not exist here.
@@ -86,10 +92,52 @@ func (b *Broker) checkTokenRequest(r *http.Request) error {
 	return nil
 }
 
-// challenged adds what RFC 6749 section 5.2 wants with a 401 and the library leaves out.
-type challenged struct{ http.ResponseWriter }
+// answered tells whoever watches how a request for tokens came out.
+func (b *Broker) answered(r *http.Request, code string) {
+	if b.Watch != nil {
+		b.Watch(r.PostForm.Get("grant_type"), code)
+	}
+}
 
-func (c challenged) WriteHeader(status int) {
+// refusalOf is the error code of what is refused before the library sees it.
+func refusalOf(err error) string {
+	if e, ok := errors.AsType[*oauthError](err); ok {
+		return e.code
+	}
+	return "invalid_request"
+}
+
+// challenged adds what RFC 6749 section 5.2 wants with a 401 and the library leaves out, and sees how the
+// library answers.
+type challenged struct {
+	http.ResponseWriter
+	refusal []byte // the body of an error
+	refused bool
+}
+
+// code is the error code that was answered; "" when it was tokens.
+func (c *challenged) code() string {
+	var e struct {
+		Error string `json:"error"`
+	}
+	if !c.refused {
+		return ""
+	}
+	if json.Unmarshal(c.refusal, &e) != nil || e.Error == "" {
+		return "server_error"
+	}
+	return e.Error
+}
+
+func (c *challenged) Write(body []byte) (int, error) {
+	if c.refused {
+		c.refusal = append(c.refusal, body...)
+	}
+	return c.ResponseWriter.Write(body)
+}
+
+func (c *challenged) WriteHeader(status int) {
+	c.refused = status >= http.StatusBadRequest
 	if status == http.StatusUnauthorized {
 		c.Header().Set("WWW-Authenticate", `Basic realm="token"`)
 	}

@@ -34,7 +34,7 @@ type Tx interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 }
 
-// Runner sends what is due. All fields are required.
+// Runner sends what is due. All fields but Tried are required.
 type Runner struct {
 	Queue   Queue
 	Senders map[Kind]Sender
@@ -44,6 +44,14 @@ type Runner struct {
 	Woken <-chan struct{}
 	Now   func() time.Time
 	Log   *slog.Logger
+	// Tried is told how each try went: how the job ended, or Waiting when it is to be tried again.
+	Tried func(k Kind, how Outcome)
+}
+
+func (r *Runner) tried(k Kind, how Outcome) {
+	if r.Tried != nil {
+		r.Tried(k, how)
+	}
 }
 
 // Run sends until ctx ends, and then waits a moment for what is under way. What did not end by then is
@@ -191,6 +199,7 @@ func (l *lane) attempt(ctx context.Context, j Job) {
 		l.finish(ctx, j, Expired, class)
 		return
 	}
+	l.tried(j.Kind, Waiting)
 	if err := l.Queue.RetryJob(ctx, j, at, class); err != nil {
 		l.Log.ErrorContext(ctx, "delivery: a try could not be noted", "job", j.ID, "error", err)
 	}
@@ -257,9 +266,11 @@ func (l *lane) finish(ctx context.Context, j Job, how Outcome, class string) {
 		return l.Audit.Record(ctx, entry)
 	})
 	switch {
+	case err == nil:
+		l.tried(j.Kind, how)
 	case errors.Is(err, ErrLease):
 		l.Log.WarnContext(ctx, "delivery: the lease was over before the send was", "job", j.ID, "kind", j.Kind)
-	case err != nil:
+	default:
 		l.Log.ErrorContext(ctx, "delivery: an outcome could not be noted", "job", j.ID, "outcome", how, "error", err)
 	}
 }

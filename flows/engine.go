@@ -18,7 +18,7 @@ import (
 	"github.com/vestibule-id/vestibule/templates"
 )
 
-// Engine runs logins. All fields are required.
+// Engine runs logins. All fields but Watch are required.
 type Engine struct {
 	Judge     *Judge
 	Brief     brief.Store
@@ -33,6 +33,9 @@ type Engine struct {
 	Log       *slog.Logger
 	// Origin is the issuer's origin, without a trailing slash.
 	Origin string
+	// Watch is told how each login came out: nil for people who were let in, else why they were shown
+	// an error, which they may mend and be told of again.
+	Watch func(refused *fault.Error)
 
 	open openLogins
 }
@@ -336,7 +339,15 @@ func (e *Engine) finish(w http.ResponseWriter, r *http.Request, t *Turn, d Decis
 	if err := fin.Finish(w, r, res); err != nil {
 		return e.ended(r.Context(), l, err)
 	}
+	e.came(nil)
 	return nil
+}
+
+// came tells whoever watches how a login came out.
+func (e *Engine) came(err error) {
+	if e.Watch != nil {
+		e.Watch(fault.Of(err))
+	}
 }
 
 // refused says why nobody may in.
@@ -376,6 +387,7 @@ func (e *Engine) end(ctx context.Context, l *Login, err error) error {
 	if !ok {
 		return err
 	}
+	e.came(f.Err)
 	e.keepTrace(ctx, l, f)
 	e.wayBack(ctx, l, f)
 	l.Attempt, l.Arrived = nil, nil
@@ -396,6 +408,7 @@ func (e *Engine) end(ctx context.Context, l *Login, err error) error {
 func (e *Engine) ended(ctx context.Context, l *Login, err error) error {
 	f, ok := errors.AsType[*Failure](e.failure(l, err, upstream.Connection{}, nil))
 	if ok {
+		e.came(f.Err)
 		e.keepTrace(ctx, l, f)
 		e.wayBack(ctx, l, f)
 	}

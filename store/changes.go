@@ -110,6 +110,7 @@ func (s *Store) appliedAmong(touches []touch) {
 type hearing struct {
 	alarm *time.Timer
 	late  atomic.Bool
+	stops atomic.Int64 // how often it became late
 }
 
 // Admitting says whether decisions may rest on what is in memory: ErrBehind when the change log could not
@@ -125,6 +126,7 @@ func (s *Store) Admitting() error {
 func (s *Store) listenIn(ctx context.Context) {
 	s.hearing.alarm = time.AfterFunc(behindAfter, func() {
 		s.hearing.late.Store(true)
+		s.hearing.stops.Add(1)
 		s.log.Error("store: the change log could not be read, nobody is let in until it can", "for", behindAfter)
 	})
 	s.idle.Go(func() { s.db.listen(ctx, s.hurry) })

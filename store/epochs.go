@@ -37,7 +37,9 @@ type epochs struct {
 	hurry  chan struct{}
 	now    atomic.Pointer[epoch] // nil: nothing may be used
 	reason atomic.Pointer[fault.Error]
-	late   *time.Timer // closes when nobody looked for too long
+	begun  atomic.Int64 // epochs that this process knew
+	stops  atomic.Int64 // how often nothing could be used any more
+	late   *time.Timer  // closes when nobody looked for too long
 
 	// Of the watching goroutine alone.
 	seen   epoch  // as it was confirmed last
@@ -115,7 +117,9 @@ func (e *epochs) troubled() {
 // shut lets nothing be used until the next confirmation.
 func (e *epochs) shut(why error) {
 	e.reason.Store(ErrShared.With(why))
-	e.now.Store(nil)
+	if e.now.Swap(nil) != nil {
+		e.stops.Add(1)
+	}
 }
 
 // current gives what may be used.
@@ -329,6 +333,9 @@ func (e *epochs) finish(ctx context.Context, at epoch, line string) error {
 }
 
 func (e *epochs) confirm(at epoch, state redis.State) error {
+	if at.token != e.seen.token {
+		e.begun.Add(1)
+	}
 	e.seen = at
 	e.side.Trust(state)
 	if is := e.now.Load(); is == nil || is.token != at.token {

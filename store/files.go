@@ -32,6 +32,7 @@ func openFiles(ctx context.Context, o Options, applied func([]touch)) (f *files,
 		return nil, err
 	}
 	f = &files{now: o.Now, main: newWriter(c, o.Log, o.Twice, applied)}
+	f.main.grouped = o.Grouped
 	go f.main.loop()
 	f.readers = newPool(max(4, runtime.GOMAXPROCS(0)))
 	for range cap(f.readers.free) {

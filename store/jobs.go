@@ -170,6 +170,22 @@ func (s *Store) PostponeJobs(ctx context.Context, kind delivery.Kind, host strin
 	})
 }
 
+// Backlog is what waits to be delivered, of one kind.
+type Backlog struct {
+	Kind    delivery.Kind
+	Waiting int64
+	Oldest  time.Time // when the one that waits longest was enqueued
+}
+
+// Backlogs counts what waits, of all organizations.
+func (s *Store) Backlogs(ctx context.Context) ([]Backlog, error) {
+	var list []Backlog
+	_, err := s.rows(ctx, "SELECT kind, count(*), min(created_at) FROM jobs GROUP BY kind", func(r *row) {
+		list = append(list, Backlog{Kind: delivery.Kind(r.text()), Waiting: r.int(), Oldest: r.time()})
+	})
+	return list, err
+}
+
 // Deliveries lists an organization's jobs and how its former ones ended, the newest first.
 func (s *Store) Deliveries(ctx context.Context, org string, q delivery.Query) ([]delivery.Delivery, error) {
 	before := q.Before

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/vestibule-id/vestibule/internal/brief"
 )
@@ -75,4 +76,29 @@ func answers(ctx context.Context, notes brief.Store) error {
 		return err
 	}
 	return nil
+}
+
+// Standing is how the store stands, for whoever measures; it is read from memory.
+type Standing struct {
+	Backend   string    // of short-lived state: memory, postgres, redis
+	Usable    bool      // short-lived state can be used
+	Epoch     time.Time // since when nothing of it was lost
+	Epochs    int64     // how many this process knew
+	Stops     int64     // how often it could not be used any more
+	Admitting bool      // people are let in
+	Behind    int64     // how often they were not, because changes of others could not be read
+}
+
+// Standing tells how the store stands.
+func (s *Store) Standing() Standing {
+	out := Standing{Backend: "memory", Usable: true, Epoch: s.Epoch(), Epochs: 1, Admitting: s.Admitting() == nil, Behind: s.hearing.stops.Load()}
+	if s.epochs == nil {
+		return out
+	}
+	out.Backend = "postgres"
+	if s.shared != nil {
+		out.Backend = "redis"
+	}
+	out.Usable, out.Epochs, out.Stops = s.epochs.now.Load() != nil, s.epochs.begun.Load(), s.epochs.stops.Load()
+	return out
 }

@@ -30,6 +30,7 @@ type writer struct {
 	twice   bool                  // run every function twice (tests)
 	commit  func(*conn) error     // COMMIT; tests make it fail
 	applied func(touches []touch) // after COMMIT, before anybody is answered
+	grouped func(n int)           // after COMMIT, of how many; nil tells nobody
 
 	started atomic.Int64         // counts functions begun, so that a waiter sees whether one hangs
 	running atomic.Pointer[call] // the function that runs now
@@ -163,6 +164,9 @@ func (w *writer) run(group []*call) {
 		return
 	}
 	err := w.transact(live)
+	if err == nil && w.grouped != nil {
+		w.grouped(len(live))
+	}
 	var touches []touch
 	for _, c := range live {
 		if err != nil && c.err == nil {

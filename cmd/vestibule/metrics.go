@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker"
 )
 
 // metrics are what /metrics shows. No name and no label holds an organization, an app or a person (S54).
@@ -21,11 +22,18 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec   // by route and class of status
 	took     *prometheus.HistogramVec // by route
-	calls    *prometheus.CounterVec   // by outcome
-	callTook prometheus.Histogram
-	writes   *prometheus.CounterVec // by outcome
+	calls    *prometheus.CounterVec   // by whom and outcome
+	callTook *prometheus.HistogramVec // by whom and method
+	writes   *prometheus.CounterVec   // by outcome
 	wrote    prometheus.Histogram
-	recorded *prometheus.CounterVec // by action
+	groups   prometheus.Histogram
+	recorded *prometheus.CounterVec   // by action
+	logins   *prometheus.CounterVec   // by outcome and fault
+	tokens   *prometheus.CounterVec   // by grant type and outcome
+	sends    *prometheus.CounterVec   // by kind and outcome
+	brief    *prometheus.HistogramVec // by operation and outcome
+	stands   stands
+	grants   []broker.Grant // that there are
 
 	routes  sync.Map // route → *routeMeter: what a request counts with is looked up once
 	actions sync.Map // audit.Action → prometheus.Counter
@@ -37,19 +45,30 @@ var buckets = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 
 func newMetrics() *metrics {
 	m := &metrics{
+		grants:   broker.GrantTypes(),
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_http_requests_total",
 			Help: "Requests that were answered, by route and class of status (0 when the browser went away)."}, []string{"route", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vestibule_http_request_seconds",
 			Help: "How long answers took, by route.", Buckets: buckets}, []string{"route"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_outbound_calls_total",
-			Help: "Calls to identity providers and apps, by class of status; failed when there was no answer."}, []string{"outcome"}),
-		callTook: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_outbound_call_seconds",
-			Help: "How long identity providers and apps took to answer.", Buckets: buckets}),
+			Help: "Calls to identity providers and apps, by class of status; failed when there was no answer."}, []string{"to", "outcome"}),
+		callTook: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vestibule_outbound_call_seconds",
+			Help: "How long identity providers and apps took to answer.", Buckets: buckets}, []string{"to", "method"}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_store_transactions_total",
 			Help: "Transactions of the durable store, by outcome: committed, or undone because a rule or the database refused."}, []string{"outcome"}),
 		wrote: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_store_transaction_seconds",
 			Help: "How long transactions took until they were on the disk.", Buckets: buckets}),
+		groups: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_store_group_size",
+			Help: "How many writes shared a commit (SQLite).", Buckets: []float64{1, 2, 4, 8, 16, 32, 64}}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_logins_total",
+			Help: "How logins came out; refused once for each error page that was shown, with its fault's code."}, []string{"outcome", "fault"}),
+		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_token_requests_total",
+			Help: "Requests for tokens, by grant type; issued, or the error code of the answer."}, []string{"grant_type", "outcome"}),
+		sends: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_deliveries_total",
+			Help: "Tries to deliver: delivered, failed and to be tried again, refused, or expired."}, []string{"kind", "outcome"}),
+		brief: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vestibule_short_lived_seconds",
+			Help: "How long short-lived state took; failed when it could not be reached.", Buckets: buckets}, []string{"operation", "outcome"}),
 		recorded: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_recorded_total",
 			Help: "Entries of the audit record, by action: sign-ins, refusals, tokens, replays, changes."}, []string{"action"}),
 	}
@@ -57,7 +76,8 @@ func newMetrics() *metrics {
 	built := prometheus.NewGauge(prometheus.GaugeOpts{Name: "vestibule_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version()}})
 	built.Set(1)
-	m.registry.MustRegister(m.requests, m.took, m.calls, m.callTook, m.writes, m.wrote, m.recorded, built,
+	m.registry.MustRegister(m.requests, m.took, m.calls, m.callTook, m.writes, m.wrote, m.groups, m.recorded,
+		m.logins, m.tokens, m.sends, m.brief, &m.stands, built,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -102,13 +122,13 @@ func class(status int) int {
 	return status / 100
 }
 
-func (m *metrics) called(status int, err error, took time.Duration) {
+func (m *metrics) called(to, method string, status int, err error, took time.Duration) {
 	outcome := "failed"
 	if err == nil {
 		outcome = strconv.Itoa(class(status)) + "xx"
 	}
-	m.calls.WithLabelValues(outcome).Inc()
-	m.callTook.Observe(took.Seconds())
+	m.calls.WithLabelValues(to, outcome).Inc()
+	m.callTook.WithLabelValues(to, method).Observe(took.Seconds())
 }
 
 func (m *metrics) transacted(err error, took time.Duration) {
@@ -202,18 +222,19 @@ func (w watcher) transaction(ctx context.Context) func(error) {
 	}
 }
 
-// client watches the calls of a client that was made for outside calls.
-func (w watcher) client(c *http.Client) *http.Client {
+// client watches the calls of a client that was made for outside calls, to a provider or an app.
+func (w watcher) client(to string, c *http.Client) *http.Client {
 	if w.blind() {
 		return c
 	}
 	watched := *c
-	watched.Transport = watchedTransport{w, c.Transport}
+	watched.Transport = watchedTransport{w, to, c.Transport}
 	return &watched
 }
 
 type watchedTransport struct {
 	watcher
+	to    string
 	inner http.RoundTripper
 }
 
@@ -229,7 +250,7 @@ func (t watchedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		status = resp.StatusCode
 	}
 	if t.metrics != nil {
-		t.metrics.called(status, err, t.now().Sub(begun))
+		t.metrics.called(t.to, r.Method, status, err, t.now().Sub(begun))
 	}
 	ended(status, err)
 	return resp, err

@@ -67,7 +67,7 @@ func (c config) store() store.Options {
 		o.Watch = c.Watch.transaction
 	}
 	if m := c.Watch.metrics; m != nil {
-		o.Recorded = m.record
+		o.Recorded, o.Grouped = m.record, func(n int) { m.groups.Observe(float64(n)) }
 	}
 	return o
 }
@@ -106,9 +106,13 @@ func build(ctx context.Context, c config) (*house, error) {
 		h.close()
 		return nil, err
 	}
-	h.background(ctx, (&delivery.Runner{
+	runner := &delivery.Runner{
 		Queue: db, Senders: senders(h.broker), Tx: db, Audit: db, Woken: db.Enqueued(), Now: c.Now, Log: c.Log,
-	}).Run)
+	}
+	if c.Watch.metrics != nil {
+		c.Watch.metrics.measure(h, runner)
+	}
+	h.background(ctx, runner.Run)
 	h.background(ctx, func(ctx context.Context) { h.broker.Follow(ctx, db.Revoked()) })
 	return h, nil
 }
@@ -135,11 +139,14 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
 	h.assets.Theme = looks.Named
 	guard := &outbound.Guard{Own: c.Own}
-	call := func(allow []string) *http.Client { return c.Watch.client(guard.Client(allow)) }
+	call := func(to string) func([]string) *http.Client {
+		return func(allow []string) *http.Client { return c.Watch.client(to, guard.Client(allow)) }
+	}
+	short, counter := c.Watch.shortLived(db.Brief(), db.Counter())
 	h.engine = &flows.Engine{
-		Judge: judge, Brief: db.Brief(), Upstreams: h.opener(c, call), Looks: looks, Pages: h.pages, Cookies: h.cookies,
+		Judge: judge, Brief: short, Upstreams: h.opener(c, call("provider")), Looks: looks, Pages: h.pages, Cookies: h.cookies,
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
-		Stories: flows.Stories{Counter: db.Counter(), PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
+		Stories: flows.Stories{Counter: counter, PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
 	keys := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: c.Now, Log: c.Log}
 	if err := keys.Load(ctx); err != nil {
@@ -159,9 +166,9 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	}
 	h.broker = &broker.Broker{
 		Apps: db, Sessions: db, Tokens: db, Families: db, Access: db, Keys: keys, Subjects: subjects, Consents: db, Directory: h.directory, Judge: judge, Flows: h.engine, Revisions: db,
-		Brief: db.Brief(), Counter: db.Counter(), Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
+		Brief: short, Counter: counter, Audit: db, Traces: db, Tx: db, Cookies: h.cookies, Looks: looks, Pages: h.pages,
 		Endings: db, Viewer: db, Orders: db, Outbox: db,
-		Spent: db, Call: call, Nonces: nonces, Epoch: db.Epoch, Registrations: db, Proxies: c.Proxies, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
+		Spent: db, Call: call("app"), Nonces: nonces, Epoch: db.Epoch, Registrations: db, Proxies: c.Proxies, Limits: c.Limits, Issuer: c.Issuer, Now: c.Now, Log: c.Log,
 		Development: c.Development,
 	}
 	h.engine.Finishers = map[string]flows.Finisher{broker.Finisher: h.broker, broker.DeviceFinisher: broker.Devices{Broker: h.broker}}
