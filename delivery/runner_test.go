@@ -24,6 +24,7 @@ type fake struct {
 	woken   chan struct{}
 	send    func(ctx context.Context, j Job) error
 	sent    []string
+	tries   []Outcome
 }
 
 func newFake() *fake {
@@ -138,7 +139,8 @@ func (f *fake) run(t *testing.T, send func(ctx context.Context, j Job) error) (s
 	f.send = send
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan struct{})
-	r := &Runner{Queue: f, Senders: map[Kind]Sender{"k": f}, Tx: f, Audit: f, Woken: f.woken, Now: f.Now, Log: slog.New(slog.DiscardHandler)}
+	r := &Runner{Queue: f, Senders: map[Kind]Sender{"k": f}, Tx: f, Audit: f, Woken: f.woken, Now: f.Now, Log: slog.New(slog.DiscardHandler),
+		Tried: func(k Kind, how Outcome) { f.mu.Lock(); defer f.mu.Unlock(); f.tries = append(f.tries, how) }}
 	go func() { r.Run(ctx); close(over) }()
 	stop = func() { cancel(); <-over }
 	t.Cleanup(stop)
@@ -204,6 +206,8 @@ func TestAFailureIsTriedAgainAndARefusalIsNot(t *testing.T) {
 				f.pass(time.Minute)
 			}
 			f.until(t, "the end", func() bool { _, ok := f.ended["job_1"]; return ok })
+			want := append(slices.Repeat([]Outcome{Waiting}, c.tries-1), c.outcome)
+			f.until(t, "each try told", func() bool { return slices.Equal(f.tries, want) })
 			if d := f.ended["job_1"]; d.Outcome != c.outcome || d.Class != c.class || d.Attempts != c.tries || len(f.sent) != c.tries {
 				t.Errorf("%+v after %d sends", d, len(f.sent))
 			}

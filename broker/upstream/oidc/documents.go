@@ -3,15 +3,18 @@ package oidc
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker/upstream"
@@ -103,10 +106,10 @@ func (p *provider) fetchJSON(ctx context.Context, address string) ([]byte, http.
 		return nil, nil, upstream.ErrUnreachable.With(err)
 	}
 	if isAway(resp.StatusCode) {
-		return nil, nil, upstream.ErrUnreachable.Because("status " + strconv.Itoa(resp.StatusCode))
+		return nil, nil, upstream.ErrUnreachable.With(status(resp.StatusCode))
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, ErrDiscovery.Because("status " + strconv.Itoa(resp.StatusCode))
+		return nil, nil, ErrDiscovery.With(status(resp.StatusCode))
 	}
 	return body, resp.Header, nil
 }
@@ -115,6 +118,48 @@ func (p *provider) fetchJSON(ctx context.Context, address string) ([]byte, http.
 func isAway(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
+
+// status is an answer by its number alone.
+type status int
+
+func (s status) Error() string { return "status " + strconv.Itoa(int(s)) }
+
+// heard says in words what was heard of a provider instead of an answer that can be read; "" where err is
+// of something else. Whatever kept us from connecting is one word: a private address and a name that does
+// not exist must look alike (S23).
+func heard(err error) string {
+	var dial *net.OpError
+	var untrusted *tls.CertificateVerificationError
+	var timed interface{ Timeout() bool }
+	var answered status
+	switch {
+	case errors.As(err, &answered):
+		return answered.Error()
+	case errors.Is(err, outbound.ErrTooLarge):
+		return "an answer that is too large"
+	case errors.Is(err, outbound.ErrRedirect):
+		return "a redirect"
+	case errors.Is(err, outbound.ErrAddress), errors.Is(err, outbound.ErrRefused), errors.As(err, new(*net.DNSError)),
+		errors.As(err, &dial) && dial.Op == "dial":
+		return "no connection"
+	case errors.As(err, &untrusted):
+		return "a certificate that is not trusted"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timed) && timed.Timeout():
+		return "no answer in time"
+	case errors.Is(err, context.Canceled):
+		return "no answer as long as somebody waited"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "a connection that was closed before the answer ended"
+	case errors.Is(err, upstream.ErrUnreachable):
+		return "no answer"
+	case errors.Is(err, errUnreadable):
+		return errUnreadable.Error()
+	}
+	return ""
+}
+
+// errUnreadable: somebody answers, and not as a provider does: an error page, or another service.
+var errUnreadable = errors.New("an answer of another kind, such as a page")
 
 // unanswered tells no answer from an answer that we refuse to read, which shows that somebody is there.
 // An address that nobody may make us call looks like one where nobody is (S23).

@@ -90,7 +90,7 @@ func TestS23MetadataThatPointsInwardsIsNotFollowed(t *testing.T) {
 		if f := fault.Of(err); f.Code != want.(*fault.Error).Code || f.Kind != fault.Upstream {
 			t.Errorf("%s: %v, want %v: %+v", inner, err, want, r)
 		}
-		if last := r[len(r)-1]; last.Got != "no answer that can be read" {
+		if last := r[len(r)-1]; last.Got != "no connection" {
 			t.Errorf("%s: the report tells: %+v", inner, last)
 		}
 	}

@@ -38,7 +38,7 @@ func parseKeys(body []byte) (keySet, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return keySet{}, ErrDiscovery.Because("no JWK Set")
+		return keySet{}, ErrDiscovery.With(errUnreadable) // no JWK Set
 	}
 	var ks keySet
 	for _, raw := range in.Keys[:min(len(in.Keys), maxKeys)] {

@@ -40,10 +40,10 @@ type metadataJSON struct {
 func parseMetadata(body []byte, private []string) (*metadata, error) {
 	var in metadataJSON
 	if !upstream.Plain(string(body)) {
-		return nil, ErrDiscovery.Because("no text")
+		return nil, ErrDiscovery.With(errUnreadable)
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, ErrDiscovery.Because("no JSON object with the members of Discovery 1.0 section 3")
+		return nil, ErrDiscovery.With(errUnreadable) // no JSON object with the members of Discovery 1.0 section 3
 	}
 	m := &metadata{
 		issuer: in.Issuer, issParameter: in.IssParameter, authMethods: in.AuthMethods, algorithms: in.Algorithms, responseModes: in.ResponseModes,

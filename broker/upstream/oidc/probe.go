@@ -37,7 +37,7 @@ func (p *provider) probeMetadata(ctx context.Context, c *checks) (*metadata, err
 	}
 	m, _, err := p.fetchMetadata(ctx)
 	if err != nil {
-		return nil, c.fail("discovery", err, "", p.conn.Issuer)
+		return nil, c.fail("discovery", err, heard(err), p.conn.Issuer)
 	}
 	if err := p.checkMetadata(m); err != nil {
 		return nil, c.fail("issuer", err, m.issuer, p.conn.Issuer)
@@ -49,7 +49,7 @@ func (p *provider) probeMetadata(ctx context.Context, c *checks) (*metadata, err
 func (p *provider) probeKeys(ctx context.Context, m *metadata, c *checks) error {
 	ks, _, err := p.fetchKeys(ctx, m.jwks)
 	if err != nil {
-		return c.fail("keys", err, "", "keys")
+		return c.fail("keys", err, heard(err), "keys")
 	}
 	allowed := p.algorithms(ctx)
 	n := 0

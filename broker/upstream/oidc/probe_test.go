@@ -1,9 +1,11 @@
 package oidc
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
 
@@ -71,5 +73,40 @@ func TestAProbeAsksAnew(t *testing.T) {
 	d.publish = []jose.JSONWebKey{}
 	if _, err := d.up.(upstream.Prober).Probe(t.Context()); !errors.Is(err, ErrDiscovery) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// Whoever has to mend it is told how a provider failed: silence, a cut and a page are mended by different
+// people.
+func TestAProbeTellsHowAProviderFailed(t *testing.T) {
+	failures := map[string]func(http.ResponseWriter){
+		"no answer in time": func(http.ResponseWriter) { time.Sleep(time.Second) },
+		"a connection that was closed before the answer ended": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"an answer of another kind, such as a page":            func(w http.ResponseWriter) { w.Write([]byte("<html>We will be back soon")) },
+		"status 500":                  func(w http.ResponseWriter) { w.WriteHeader(500); w.Write([]byte("<html>Oops")) },
+		"status 503":                  func(w http.ResponseWriter) { w.WriteHeader(503) },
+		"a redirect":                  func(w http.ResponseWriter) { w.Header().Set("Location", "https://x.example/"); w.WriteHeader(302) },
+		"an answer that is too large": func(w http.ResponseWriter) { w.Write(make([]byte, maxAnswer+1)) },
+	}
+	for at, check := range map[string]string{"/openid-configuration": "discovery", "/token": "token endpoint"} {
+		for want, fail := range failures {
+			d := newDesk(t, nil)
+			d.refuse = func(w http.ResponseWriter, path string) bool {
+				if path == at {
+					fail(w)
+				}
+				return path == at
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if want == "no answer in time" {
+				cancel()
+				ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+			}
+			r, err := d.up.(upstream.Prober).Probe(ctx)
+			cancel()
+			if last := r[len(r)-1]; err == nil || last.Name != check || last.Got != want {
+				t.Errorf("%s, %s: %+v (%v)", check, want, last, err)
+			}
+		}
 	}
 }

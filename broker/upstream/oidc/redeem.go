@@ -51,22 +51,25 @@ func (p *provider) exchangeFailed(ctx context.Context, err error, c *checks) err
 	refused, answered := errors.AsType[*oauth2.RetrieveError](err)
 	switch {
 	case ctx.Err() != nil:
-		return c.fail("token endpoint", upstream.ErrUnreachable.With(ctx.Err()), "no answer", "")
+		return c.fail("token endpoint", upstream.ErrUnreachable.With(ctx.Err()), heard(ctx.Err()), "")
 	case answered && isAway(refused.Response.StatusCode):
-		return c.fail("token endpoint", upstream.ErrUnreachable.Because(refused.Response.Status), "no answer", "")
+		return c.fail("token endpoint", upstream.ErrUnreachable.With(status(refused.Response.StatusCode)), heard(status(refused.Response.StatusCode)), "")
 	case answered && refused.Response.StatusCode == http.StatusTooManyRequests:
 		return c.fail("token endpoint", upstream.ErrBusy.Because(refused.Response.Status), "too many requests", "")
 	case answered:
 		return refusedCode(refused, c)
 	case isTransport(err):
 		err = unanswered(err, ErrTokenEndpoint)
-		return c.fail("token endpoint", err, "no answer that can be read", "")
+		return c.fail("token endpoint", err, heard(err), "")
 	}
-	return c.fail("token endpoint", ErrTokenEndpoint.Because("not a token answer"), "not a token answer", "an id_token")
+	return c.fail("token endpoint", ErrTokenEndpoint.With(errUnreadable), heard(errUnreadable), "an id_token")
 }
 
 func refusedCode(r *oauth2.RetrieveError, c *checks) error {
 	got := named(r.ErrorCode, r.ErrorDescription)
+	if r.ErrorCode == "" {
+		got = heard(status(r.Response.StatusCode)) // an error page, not an error of OAuth
+	}
 	if r.ErrorCode == "invalid_client" || r.ErrorCode == "unauthorized_client" || r.Response.StatusCode == http.StatusUnauthorized {
 		return c.fail("client authentication", ErrClientAuth.Because(got), got, "our client id and secret accepted")
 	}
