@@ -118,7 +118,8 @@ type Settings struct {
 	// ThirdParty apps ask the person's consent before they learn anything.
 	ThirdParty bool `json:"third_party,omitempty"`
 	// Pairwise gives the app subjects of its own (OpenID Connect Core section 8.1), the same for all apps
-	// of one Sector, a host name; "" is the one host of the redirect URIs.
+	// of one Sector, a host name; "" is the one host of the redirect URIs, and shared with no other app where
+	// that is a loopback address.
 	Pairwise bool   `json:"pairwise,omitempty"`
 	Sector   string `json:"sector,omitempty"`
 	// Claims are the only personal claims that the app may learn; empty is all that its scopes bring.
@@ -142,6 +143,9 @@ type Settings struct {
 	// Registration is set for apps that registered themselves (RFC 7591): the SHA-256 of what they show to
 	// read and change their registration (RFC 7592).
 	Registration []byte `json:"registration,omitempty"`
+	// Asked are those of its settings, by the names under which they are stored, that such an app asked to be
+	// held to, and so may take back. What is not here was set by an operator and stays.
+	Asked []string `json:"asked,omitempty"`
 }
 
 // may says whether the app may use a grant type.
@@ -216,10 +220,11 @@ func (a App) checked() (App, error) {
 	if err := a.checkFAPI(); err != nil {
 		return a, err
 	}
+	own := false
 	if a.Pairwise && a.Sector == "" {
-		a.Sector = a.sector() // kept, so that a change of addresses makes nobody a stranger
+		a.Sector, own = a.sector() // kept, so that a change of addresses makes nobody a stranger
 	}
-	if a.Pairwise && !hostName.MatchString(a.Sector) {
+	if a.Pairwise && !own && !hostName.MatchString(a.Sector) {
 		return a, ErrAppSettings.Because("pairwise subjects need a sector, a host name in lower case, or redirect URIs on one host")
 	}
 	if err := a.checkTargets(); err != nil {

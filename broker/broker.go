@@ -243,7 +243,10 @@ func (b *Broker) ChangeApp(ctx context.Context, a directory.Actor, id directory.
 			if err != nil {
 				return err
 			}
-			*app, fields = after, changedFields(before, after)
+			fields = changedFields(before, after)
+			// What an operator changed is the operator's from now on.
+			after.Asked = slices.DeleteFunc(slices.Clone(after.Asked), func(name string) bool { return slices.Contains(fields, name) })
+			*app = after
 			return nil
 		})
 		if err != nil {
@@ -272,7 +275,7 @@ func changedFields(a, b App) []string {
 	was, is := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	_, _ = json.Unmarshal(x, &was), json.Unmarshal(y, &is)
 	for name := range settingNames(was, is) {
-		if !bytes.Equal(was[name], is[name]) {
+		if name != "asked" && !bytes.Equal(was[name], is[name]) {
 			out = append(out, name)
 		}
 	}

@@ -166,11 +166,12 @@ func appRef(app App) audit.Ref { return audit.Ref{Kind: "app", ID: string(app.ID
 // withMetadata gives an app the settings that metadata ask for, and a new secret where it needs one and has
 // none. What metadata cannot say, the operator's settings, stays.
 func (b *Broker) withMetadata(ctx context.Context, app App, m clientMetadata, now time.Time) (App, string, error) {
+	before := app
 	app, err := m.apply(app)
 	if err != nil {
 		return app, "", err
 	}
-	if err := b.applySector(ctx, &app, m); err != nil {
+	if err := b.applySector(ctx, &app, before, m); err != nil {
 		return app, "", err
 	}
 	secret := ""
@@ -245,7 +246,7 @@ func (b *Broker) changeRegistration(w http.ResponseWriter, r *http.Request) erro
 		if err != nil {
 			return err
 		}
-		return b.recordApp(ctx, appRef(app), audit.RegistrationChanged, appRef(app), nil)
+		return b.recordApp(ctx, appRef(app), audit.RegistrationChanged, appRef(app), map[string]string{"fields": strings.Join(changedFields(app, next), ", ")})
 	})
 	if err != nil {
 		return b.asRegistration(ctx, err)

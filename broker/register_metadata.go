@@ -101,11 +101,12 @@ func (m clientMetadata) apply(app App) (App, error) {
 		}
 	}
 	s := &app.Settings
+	held := app.held()
 	app.Name = m.Name
 	if app.Name == "" {
 		app.Name = app.ClientID
 	}
-	s.Method, s.Native, s.Grants = m.Method, m.Kind == "native", m.GrantTypes
+	s.Method, s.Native, s.Grants = m.Method, m.Kind == "native", m.grants(held.Grants)
 	if s.Method == "" {
 		s.Method = SecretBasic
 	}
@@ -119,15 +120,62 @@ func (m clientMetadata) apply(app App) (App, error) {
 	if s.JWKS, s.JWKSURI = m.JWKS, m.JWKSURI; string(s.JWKS) == "null" {
 		s.JWKS = nil
 	}
-	s.PAR, s.RequestObject, s.DPoP = m.PAR, m.RequestObject, m.DPoP
-	s.Pairwise = m.SubjectType == "pairwise"
-	s.MaxAge = 0
-	if m.MaxAge != nil {
-		s.MaxAge = time.Duration(*m.MaxAge) * time.Second
-	}
+	m.holds(s, held)
 	s.BackChannelLogoutURI, s.InitiateLogin = m.BackChannel, m.InitiateLogin
 	s.LogoURI, s.PolicyURI, s.TermsURI, s.Contacts = m.LogoURI, m.PolicyURI, m.TermsURI, m.Contacts
 	return app, m.checkAddresses(app)
+}
+
+// held is what an operator holds a registered app to: settings that it did not ask for, and grants that it
+// cannot give itself.
+func (a App) held() Settings {
+	mine := func(name string) bool { return slices.Contains(a.Asked, name) }
+	h := Settings{
+		PAR: a.PAR && !mine("par"), RequestObject: a.RequestObject && !mine("request_object"), DPoP: a.DPoP && !mine("dpop"),
+		Pairwise: a.Pairwise && !mine("pairwise"),
+	}
+	if !mine("max_age") {
+		h.MaxAge = a.MaxAge
+	}
+	for _, g := range a.Grants {
+		if !slices.Contains(selfGrants, g) {
+			h.Grants = append(h.Grants, g)
+		}
+	}
+	return h
+}
+
+// holds gives an app what it asks to be held to, beside what an operator holds it to: metadata that leave
+// that out do not take it back.
+func (m clientMetadata) holds(s *Settings, held Settings) {
+	s.Asked = nil
+	ask := func(name string, wanted, held bool) bool {
+		if wanted && !held {
+			s.Asked = append(s.Asked, name)
+		}
+		return wanted || held
+	}
+	s.PAR = ask("par", m.PAR, held.PAR)
+	s.RequestObject = ask("request_object", m.RequestObject, held.RequestObject)
+	s.DPoP = ask("dpop", m.DPoP, held.DPoP)
+	s.Pairwise = ask("pairwise", m.SubjectType == "pairwise", held.Pairwise)
+	s.MaxAge = held.MaxAge
+	if m.MaxAge == nil || *m.MaxAge == 0 {
+		return
+	}
+	wish := time.Duration(*m.MaxAge) * time.Second
+	if ask("max_age", true, held.MaxAge > 0); held.MaxAge == 0 || wish < held.MaxAge {
+		s.MaxAge = wish
+	}
+}
+
+// grants are those that an app asks for, and those that an operator gave it besides.
+func (m clientMetadata) grants(given []Grant) []Grant {
+	out := slices.Clone(m.GrantTypes)
+	if len(out) == 0 && len(given) > 0 {
+		out = []Grant{GrantCode}
+	}
+	return append(out, given...)
 }
 
 // checkSupported refuses what this provider does not do, rather than let the app believe it did.
@@ -212,10 +260,17 @@ const maxSector = 256 << 10
 
 // applySector finds the sector of a pairwise app (OpenID Connect Core section 8.1): the host of its
 // sector_identifier_uri, whose document must list every redirect URI, or the one host of these.
-func (b *Broker) applySector(ctx context.Context, app *App, m clientMetadata) error {
+//
+// A sector that an operator named stays. One that followed from the addresses goes on following them, or an
+// app could register in another's sector and then move.
+func (b *Broker) applySector(ctx context.Context, app *App, before App, m clientMetadata) error {
+	if derived, _ := before.sector(); before.held().Pairwise && before.Sector != derived {
+		app.Sector = before.Sector
+		return nil
+	}
 	if m.SectorURI == "" {
 		app.Sector = ""
-		if app.Pairwise && app.sector() == "" {
+		if _, one := app.sector(); app.Pairwise && !one {
 			return badMetadata("sector_identifier_uri is needed where redirect_uris have several hosts")
 		}
 		return nil

@@ -57,16 +57,24 @@ func (b *Broker) subject(app App, person directory.PersonID) string {
 }
 
 // sector is the sector of a pairwise app that names none: the one host of its redirect URIs (OpenID
-// Connect Core section 8.1). "" when there is not exactly one. What a private-use scheme says of a host
-// counts for nothing: such an address comes back to the app whatever host stands in it.
-func (a App) sector() string {
-	host := ""
-	for _, r := range a.RedirectURIs {
+// Connect Core section 8.1). "" is a sector of the app's own: every app may answer on the person's own
+// machine, so a loopback address joins nobody with anybody. ok is false when there is not exactly one host.
+// What a private-use scheme says of a host counts for nothing: such an address comes back to the app
+// whatever host stands in it.
+func (a App) sector() (host string, ok bool) {
+	for i, r := range a.RedirectURIs {
 		u, err := url.Parse(r)
-		if err != nil || !postable(r) || u.Hostname() == "" || host != "" && host != strings.ToLower(u.Hostname()) {
-			return ""
+		if err != nil || !postable(r) || u.Hostname() == "" {
+			return "", false
 		}
-		host = strings.ToLower(u.Hostname())
+		next := strings.ToLower(u.Hostname())
+		if loopback(next) {
+			next = ""
+		}
+		if i > 0 && next != host {
+			return "", false
+		}
+		host = next
 	}
-	return host
+	return host, len(a.RedirectURIs) > 0
 }

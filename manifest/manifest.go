@@ -193,7 +193,7 @@ var (
 		"method": "token_endpoint_auth_method", "grants": "grant_types", "id_token_alg": "id_token_signed_response_alg",
 		"post_logout_uris": "post_logout_redirect_uris", "home": "client_uri", "par": "require_pushed_authorization_requests",
 		"request_object": "require_signed_request_object", "dpop": "dpop_bound_access_tokens", "max_age": "default_max_age",
-		"scopes": "scope", "organization": "", "connections": "", "registration": "",
+		"scopes": "scope", "organization": "", "connections": "", "registration": "", "asked": "",
 	})
 	personShape  = shapeOf(reflect.TypeFor[personForm](), false, nil)
 	profileShape = shapeOf(reflect.TypeFor[directory.Profile](), false, nil)

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/directory"
 )
@@ -414,6 +416,66 @@ func TestAnAppChangesAndEndsItsRegistration(t *testing.T) {
 	if resp, _ := w.document("/register", nil); resp.StatusCode != 405 {
 		t.Errorf("GET /register: %d", resp.StatusCode)
 	}
+}
+
+// What an operator holds an app to is not the app's to take back, by leaving it out of a PUT (RFC 7592
+// section 2.2). What it asked for itself is. The record names what changed, and no values.
+func TestS48WhatAnOperatorSetOfARegisteredAppStays(t *testing.T) {
+	w := newWorld(t)
+	got := w.register(w.initial(1, nil), map[string]any{"dpop_bound_access_tokens": true, "default_max_age": 7200})
+	id, at, access := got.text("client_id"), got.text("registration_client_uri"), got.text("registration_access_token")
+	put := func(change map[string]any) broker.App {
+		t.Helper()
+		if got := w.registration("PUT", at, access, changed(map[string]any{"client_id": id, "client_name": "Notes", "redirect_uris": []string{"https://notes.example/cb"}}, change)); got.Status != 200 {
+			t.Fatalf("%d %s", got.Status, got.raw)
+		}
+		app, err := w.h.store.AppByClientID(t.Context(), id)
+		w.must(err)
+		return app
+	}
+	app := put(nil)
+	if app.DPoP || app.MaxAge != 0 {
+		t.Errorf("what it asked for itself was not taken back: %+v", app.Settings)
+	}
+	keys := keySet(t, newAppKey(t, "k", "ES256"))
+	w.must(w.h.broker.ChangeApp(t.Context(), operator, app.ID, func(a *broker.App) error {
+		a.PAR, a.RequestObject, a.DPoP, a.MaxAge, a.JWKS = true, true, true, time.Hour, keys
+		a.Pairwise, a.Sector = true, "group.example"
+		a.Grants = []broker.Grant{broker.GrantCode, broker.GrantClient}
+		return nil
+	}))
+	stays := func(what string, app broker.App) {
+		t.Helper()
+		if !app.PAR || !app.RequestObject || !app.DPoP || !app.Pairwise || app.Sector != "group.example" || app.MaxAge > time.Hour || app.MaxAge == 0 || !slices.Contains(app.Grants, broker.GrantClient) || !slices.Contains(app.Grants, broker.GrantCode) {
+			t.Errorf("%s: %+v", what, app.Settings)
+		}
+	}
+	with := map[string]any{"jwks": keys}
+	stays("left out", put(with))
+	stays("refused in words", put(changed(with, map[string]any{"require_pushed_authorization_requests": false, "subject_type": "public", "default_max_age": 0})))
+	stays("asked for as well", put(changed(with, map[string]any{"require_pushed_authorization_requests": true, "dpop_bound_access_tokens": true, "default_max_age": 86400})))
+	stays("and left out again", put(with))
+	if app := put(changed(with, map[string]any{"default_max_age": 60})); app.MaxAge != time.Minute {
+		t.Errorf("tighter is the app's to ask: %s", app.MaxAge)
+	}
+	fields := w.details(audit.RegistrationChanged, string(app.ID))
+	if len(fields) < 5 || fields[0] != "dpop, max_age, redirect_uris" || fields[len(fields)-1] != "max_age" {
+		t.Errorf("recorded %q", fields)
+	}
+}
+
+// details are the fields that entries of an action name for a target, in order.
+func (w *world) details(act audit.Action, target string) []string {
+	w.t.Helper()
+	var out []string
+	for _, table := range []string{"audit", "audit_pending"} {
+		for _, row := range w.query("SELECT detail FROM "+table+" WHERE action = $1 AND target_id = $2 ORDER BY at", string(act), target) {
+			var detail map[string]string
+			w.must(json.Unmarshal([]byte(row[0]), &detail))
+			out = append(out, detail["fields"])
+		}
+	}
+	return out
 }
 
 // Registration is no address for browsers of other sites: no origin is let in.

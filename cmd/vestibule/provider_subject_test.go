@@ -27,8 +27,9 @@ func TestS40APairwiseSubjectIsTheSameEverywhereAndTheAppsOwn(t *testing.T) {
 	elsewhere := func(a *broker.App) {
 		a.Pairwise, a.Sector = true, "other.example"
 	}
-	one := w.entitledApp("one", lax.org, pairwise)
-	same := w.entitledApp("same-sector", lax.org, pairwise)
+	group := func(a *broker.App) { a.Pairwise, a.Sector = true, "group.example" }
+	one := w.entitledApp("one", lax.org, group)
+	same := w.entitledApp("same-sector", lax.org, group)
 	other := w.entitledApp("other", lax.org, elsewhere)
 	w.must(w.h.directory.Entitle(t.Context(), operator, directory.Entitlement{Org: strict, App: one.app.ID}))
 	plain, _ := b.subOf(w, in(lax.org))
@@ -56,6 +57,32 @@ func TestS40APairwiseSubjectIsTheSameEverywhereAndTheAppsOwn(t *testing.T) {
 	w.must(err)
 	if !reflect.DeepEqual(kept, w.h.broker.Subjects) {
 		t.Error("another key")
+	}
+}
+
+// Every app may answer on the person's own machine: loopback addresses join no two apps (OpenID Connect Core
+// section 8.1 means hosts that somebody owns), and an app that moves from one to another stays itself.
+func TestS40LoopbackAddressesShareNoSector(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	b := newBrowser(t)
+	seen := map[string]string{}
+	for name, uris := range map[string][]string{
+		"one": {callback}, "two": {callback}, "localhost": {callback, "http://localhost:5555/callback", "http://[::1]:5555/callback"},
+	} {
+		app := w.entitledApp(name, c.org, func(a *broker.App) { a.Pairwise, a.RedirectURIs = true, uris })
+		sub, _ := b.subOf(app, in(c.org))
+		if with, there := seen[sub]; there {
+			t.Errorf("%s and %s know the person by one name", name, with)
+		}
+		seen[sub] = name
+		w.must(w.h.broker.ChangeApp(t.Context(), operator, app.app.ID, func(a *broker.App) error {
+			a.RedirectURIs = []string{"http://127.0.0.1:6666/elsewhere", callback}
+			return nil
+		}))
+		if again, _ := b.subOf(app, in(c.org)); again != sub {
+			t.Errorf("%s moved and knows the person by another name", name)
+		}
 	}
 }
 
@@ -90,7 +117,10 @@ func TestAPairwiseAppHasOneSector(t *testing.T) {
 		change func(*broker.App)
 		ok     bool
 	}{
-		"one host":  {pairwise, true},
+		"this machine": {pairwise, true},
+		"one host": {func(a *broker.App) {
+			a.Pairwise, a.RedirectURIs = true, []string{"https://a.example/", "https://a.example/2"}
+		}, true},
 		"two hosts": {func(a *broker.App) { a.Pairwise = true; a.RedirectURIs = append(a.RedirectURIs, "https://b.example/") }, false},
 		"two hosts, a sector": {func(a *broker.App) {
 			a.Pairwise, a.Sector = true, "b.example"
