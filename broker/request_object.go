@@ -3,6 +3,8 @@ package broker
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
 	"strings"
 
@@ -17,7 +19,7 @@ var requestObjectTypes = []string{"JWT", requestObjectType}
 func badObject(why string) *authError { return &authError{"invalid_request_object", why} }
 
 // requestObject reads a request that the app signed (RFC 9101) and gives its parameters, which are the
-// only ones that count (section 6.3). spend uses up its jti, if it has one.
+// only ones that count (section 6.3). spend uses it up.
 func (b *Broker) requestObject(ctx context.Context, app App, token string, spend bool) (url.Values, error) {
 	jws, err := parseAppJWT(token, app.signAlgs(), requestObjectTypes)
 	if err != nil {
@@ -47,12 +49,23 @@ func (b *Broker) requestObject(ctx context.Context, app App, token string, spend
 	if err != nil {
 		return nil, err
 	}
-	if spend && c.ID != "" {
-		if err := b.spendJTI(ctx, app, "request_object", c, badObject("jti was used before")); err != nil {
+	if spend {
+		if err := b.spendObject(ctx, app, token, c); err != nil {
 			return nil, err
 		}
 	}
 	return values, nil
+}
+
+// spendObject uses a request object up: whoever saw it in an address begins no login by it. One without a
+// jti is known by what was signed; its signature is left out, for others over the same may be made of it.
+func (b *Broker) spendObject(ctx context.Context, app App, token string, c appClaims) error {
+	if c.ID != "" {
+		return b.spendJTI(ctx, app, "request_object", c, badObject("jti was used before"))
+	}
+	sum := sha256.Sum256([]byte(token[:strings.LastIndexByte(token, '.')]))
+	c.ID = hex.EncodeToString(sum[:])
+	return b.spendJTI(ctx, app, "unnamed_request_object", c, badObject("it was used before, and has no jti that would tell it from the first"))
 }
 
 func refusedObject(says string, why error) error {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/elliptic"
 	"encoding/base64"
+	"math/big"
 	"net/http"
 	"net/url"
 	"strings"
@@ -57,6 +59,19 @@ func TestASignedRequestSignsInAndNothingOutsideItCounts(t *testing.T) {
 			t.Errorf("%s: %s", alg, tok.raw)
 		}
 	}
+}
+
+// resigned is an ES256 JWT with the other signature that fits: (r, n-s) in place of (r, s).
+func resigned(t *testing.T, token string) string {
+	t.Helper()
+	signed, sig, _ := strings.Cut(token[strings.IndexByte(token, '.')+1:], ".")
+	raw, err := base64.RawURLEncoding.DecodeString(sig)
+	if err != nil || len(raw) != 64 {
+		t.Fatalf("%v, %d bytes", err, len(raw))
+	}
+	s := new(big.Int).SetBytes(raw[32:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(raw[32:])
+	return token[:strings.IndexByte(token, '.')+1] + signed + "." + base64.RawURLEncoding.EncodeToString(raw)
 }
 
 func TestASignedRequestOpensByPost(t *testing.T) {
@@ -141,6 +156,11 @@ func TestS48ARequestObjectIsForUsOnceAndForMinutes(t *testing.T) {
 	once := app.object(k, r, nil)
 	if !begins(once) || begins(once) {
 		t.Error("a request with a jti begins one login")
+	}
+	// Without one, what was signed is known again, under another signature that fits it too.
+	unnamed := app.object(k, r, map[string]any{"jti": nil})
+	if !begins(resigned(t, unnamed)) || begins(unnamed) || begins(resigned(t, unnamed)) {
+		t.Error("a request without a jti begins one login")
 	}
 	if begins(app.assertion(k, nil)) {
 		t.Error("a client assertion is no request")
