@@ -60,6 +60,7 @@ type deviceState string
 
 const (
 	deviceOpen     deviceState = ""
+	deviceClaimed  deviceState = "claimed" // somebody approved, and what that leaves is being written
 	deviceApproved deviceState = "approved"
 	deviceDenied   deviceState = "denied"
 )

@@ -252,8 +252,25 @@ func (b *Broker) deviceDecided(w http.ResponseWriter, r *http.Request) error {
 }
 
 // approveDevice asks the door once more and gives the device its grant. Of two people who approve one
-// device the first does.
+// device the first does: the device is claimed before anything is written, so the second leaves nothing, no
+// consent and no mark. Where the first may not after all, the device waits for somebody else.
 func (b *Broker) approveDevice(ctx context.Context, v askedDevice) error {
+	if err := b.turnDevice(ctx, v, deviceOpen, func(d *deviceRequest) { d.State = deviceClaimed }); err != nil {
+		return err
+	}
+	g, err := b.approved(ctx, v)
+	if err != nil {
+		open := b.turnDevice(context.WithoutCancel(ctx), v, deviceClaimed, func(d *deviceRequest) { d.State = deviceOpen })
+		if open != nil && !errors.Is(open, ErrDeviceGone) {
+			b.Log.WarnContext(ctx, "a device that was not approved can be approved by nobody else", "error", open)
+		}
+		return err
+	}
+	return b.settleDevice(ctx, v, deviceClaimed, func(d *deviceRequest) { d.State, d.Grant = deviceApproved, &g })
+}
+
+// approved writes what an approval leaves and gives the device's grant.
+func (b *Broker) approved(ctx context.Context, v askedDevice) (codeGrant, error) {
 	var mark AppMark
 	var at time.Time
 	var err error
@@ -263,13 +280,12 @@ func (b *Broker) approveDevice(ctx context.Context, v askedDevice) error {
 		}
 	}
 	if err != nil {
-		return err
+		return codeGrant{}, err
 	}
-	g := codeGrant{
+	return codeGrant{
 		Kind: ByDevice, App: v.app.ID, Org: v.Org, Realm: v.session.Realm, Person: v.session.Person, Home: v.session.Home, Session: v.session.ID,
 		SID: mark.SID, Scope: v.request.Scope, Resources: v.request.Resources, Issued: at,
-	}
-	return b.settleDevice(ctx, v, func(d *deviceRequest) { d.State, d.Grant = deviceApproved, &g })
+	}, nil
 }
 
 // admitDevice writes what a sign-in to the app leaves, on condition that the person may.
@@ -317,28 +333,33 @@ func (b *Broker) admitDevice(ctx context.Context, v askedDevice) (AppMark, time.
 }
 
 func (b *Broker) denyDevice(ctx context.Context, v askedDevice) error {
-	if err := b.settleDevice(ctx, v, func(d *deviceRequest) { d.State = deviceDenied }); err != nil {
+	if err := b.settleDevice(ctx, v, deviceOpen, func(d *deviceRequest) { d.State = deviceDenied }); err != nil {
 		return err
 	}
 	return b.recordDevice(ctx, v, audit.DeviceDenied)
 }
 
-// settleDevice writes the answer if nobody has answered yet; the code is good for nothing afterwards.
-func (b *Broker) settleDevice(ctx context.Context, v askedDevice, settle func(*deviceRequest)) error {
+// settleDevice writes the answer, if nobody was faster; the code is good for nothing afterwards.
+func (b *Broker) settleDevice(ctx context.Context, v askedDevice, from deviceState, settle func(*deviceRequest)) error {
+	if err := b.turnDevice(ctx, v, from, settle); err != nil {
+		return err
+	}
+	return b.Brief.Delete(ctx, b.userCodeKey(v.Code))
+}
+
+// turnDevice takes a device from one state to the next: ErrDeviceGone where it is in another, or over.
+func (b *Broker) turnDevice(ctx context.Context, v askedDevice, from deviceState, turn func(*deviceRequest)) error {
 	err := b.changeDevice(ctx, v.Device, func(d *deviceRequest) error {
-		if d.State != deviceOpen || d.over(b.Now()) {
+		if d.State != from || d.over(b.Now()) {
 			return ErrDeviceGone
 		}
-		settle(d)
+		turn(d)
 		return nil
 	})
 	if errors.Is(err, brief.ErrGone) {
 		return ErrDeviceGone.With(err)
 	}
-	if err != nil {
-		return err
-	}
-	return b.Brief.Delete(ctx, b.userCodeKey(v.Code))
+	return err
 }
 
 func (b *Broker) recordDevice(ctx context.Context, v askedDevice, act audit.Action) error {

@@ -7,14 +7,17 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/internal/brief"
 )
 
 // terminal is a device without a browser.
@@ -354,6 +357,83 @@ func TestS49OfTwoAnswersTheFirstCounts(t *testing.T) {
 	}
 	if got := claims(t, d.poll().ID)["sub"]; got != string(w.person(c, "acme-2").ID) {
 		t.Errorf("signed in %v", got)
+	}
+}
+
+// together lets as many approvals as it counts come as far as each having been found good, and then go on at
+// once.
+type together struct {
+	brief.Store
+	all *sync.WaitGroup
+}
+
+func (s together) Take(ctx context.Context, key string) ([]byte, error) {
+	raw, err := s.Store.Take(ctx, key)
+	if strings.HasPrefix(key, "approval/") {
+		s.all.Done()
+		met := make(chan struct{})
+		go func() { s.all.Wait(); close(met) }()
+		select {
+		case <-met:
+		case <-time.After(20 * time.Second): // the other is not coming
+		}
+	}
+	return raw, err
+}
+
+// Two people who approve one device at the same moment: one does, and the other leaves nothing behind.
+func TestS49OfTwoWhoApproveAtOnceTheSecondLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	c := w.addOIDC("acme", nil)
+	people := []*browser{newBrowser(t), signedInAs(t, w, c, "acme-2", "eve@acme.example")}
+	w = w.entitledApp("tv", c.org, func(a *broker.App) { devices(a); a.ThirdParty = true })
+	d := w.terminal(in(c.org))
+	var asked []*page
+	for _, b := range people {
+		asked = append(asked, b.types(w, d.User))
+	}
+	var both, done sync.WaitGroup
+	both.Add(2)
+	w.h.broker.Brief = together{w.h.broker.Brief, &both}
+	status := make([]int, 2)
+	for i, b := range people {
+		done.Go(func() { status[i] = b.answersDevice(asked[i], "approve").status })
+	}
+	done.Wait()
+	slices.Sort(status)
+	if !slices.Equal(status, []int{http.StatusOK, http.StatusGone}) {
+		t.Errorf("answered %v", status)
+	}
+	for what, rows := range map[string][][]string{
+		"consents":      w.query("SELECT person_id FROM consents WHERE app_id = $1", string(w.app.ID)),
+		"marks":         w.query("SELECT session_id FROM session_apps WHERE app_id = $1", string(w.app.ID)),
+		"audit entries": append(w.query("SELECT id FROM audit_pending WHERE action = $1", string(audit.DeviceApproved)), w.query("SELECT id FROM audit WHERE action = $1", string(audit.DeviceApproved))...),
+	} {
+		if len(rows) != 1 {
+			t.Errorf("%d %s", len(rows), what)
+		}
+	}
+	if tok := d.poll(); tok.Status != http.StatusOK {
+		t.Errorf("the device: %s", tok.raw)
+	}
+}
+
+// Whoever may not after all keeps the device from nobody else.
+func TestS49ADeviceThatSomebodyMayNotApproveWaitsForAnother(t *testing.T) {
+	w, c := deviceWorld(t)
+	d := w.terminal(in(c.org))
+	b := newBrowser(t)
+	question := b.types(w, d.User)
+	w.must(w.h.directory.Unentitle(t.Context(), operator, c.org, w.app.ID))
+	if p := b.answersDevice(question, "approve"); p.status == http.StatusOK {
+		t.Errorf("approved where the app is none of the organization's: %s", textOf(p.body))
+	}
+	w.must(w.h.directory.Entitle(t.Context(), operator, directory.Entitlement{Org: c.org, App: w.app.ID}))
+	if p := b.answersDevice(b.types(w, d.User), "approve"); p.status != http.StatusOK {
+		t.Errorf("%d %s", p.status, textOf(p.body))
+	}
+	if tok := d.poll(); tok.Status != http.StatusOK {
+		t.Errorf("the device: %s", tok.raw)
 	}
 }
 
