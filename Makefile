@@ -25,6 +25,10 @@ TALLY    := go run .ci/tally.go -counts $(COUNTS)
 # What tests start, as command:package. The first command of a line that is there will do.
 TOOLS := chromium,chromium-browser,google-chrome-stable,google-chrome:chromium npm:npm redis-server,valkey-server:redis-server xmlsec1:xmlsec1 pip3:python3-pip initdb:postgresql
 
+# What the long tests start besides: Java for Spring, and Rails with OmniAuth, of which Debian's packages are libraries.
+test-long: TOOLS += javac:default-jdk-headless mvn:maven $(shell ruby -rrails -raction_controller/railtie -romniauth_openid_connect -romniauth/rails_csrf_protection -e '' 2>/dev/null || \
+	echo no-rails:ruby-rails no-rails:ruby-omniauth-openid-connect no-rails:ruby-omniauth-rails-csrf-protection)
+
 # The race detector needs a C compiler and takes three to ten times as long, so it runs without browsers,
 # and without what makes RSA keys all day or only reads files.
 CCOMPILER := $(shell command -v "$$(go env CC)" || command -v gcc || command -v clang || true)

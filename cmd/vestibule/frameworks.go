@@ -35,13 +35,13 @@ var frameworks = []framework{
 	{"go", "Go, with go-oidc and x/oauth2", "http://localhost:3000", paths("/callback"), paths("/"), broker.SecretBasic, "ES256", true, "examples/apps/go/main.go"},
 	{"flask", "Python, with Flask and Authlib", "http://localhost:5000", paths("/callback"), paths("/"), broker.SecretBasic, "ES256", true, "examples/apps/python/app.py"},
 	{"nextjs", "Next.js, with Auth.js", "http://localhost:3000", paths("/api/auth/callback/vestibule"), paths("/"), broker.SecretBasic, "RS256", true, "examples/apps/nextjs/auth.ts"},
-	{"spring", "Spring Boot, with Spring Security", "http://localhost:8081", paths("/login/oauth2/code/vestibule"), paths("", "/"), broker.SecretBasic, "RS256", true, ""},
+	{"spring", "Spring Boot, with Spring Security", "http://localhost:8081", paths("/login/oauth2/code/vestibule"), paths("", "/"), broker.SecretBasic, "RS256", true, "examples/apps/spring/src/main/java/app/SecurityConfig.java"},
 	{"aspnet", "ASP.NET Core", "http://localhost:5000", paths("/signin-oidc"), paths("/signout-callback-oidc"), broker.SecretPost, "RS256", true, ""},
-	{"django", "Django, with mozilla-django-oidc", "http://localhost:8000", paths("/oidc/callback/"), paths("/"), broker.SecretPost, "RS256", false, ""},
-	{"rails", "Rails, with OmniAuth", "http://localhost:3000", paths("/auth/openid_connect/callback"), paths("/"), broker.SecretBasic, "RS256", false, ""},
+	{"django", "Django, with mozilla-django-oidc", "http://localhost:8000", paths("/oidc/callback/"), paths("/"), broker.SecretPost, "RS256", false, "examples/apps/django/settings.py"},
+	{"rails", "Rails, with OmniAuth", "http://localhost:3000", paths("/auth/openid_connect/callback"), paths("/"), broker.SecretBasic, "RS256", false, "examples/apps/rails/config/initializers/omniauth.rb"},
 	{"laravel", "Laravel, with Socialite", "http://localhost:8000", paths("/auth/callback"), paths("/"), broker.SecretPost, "RS256", false, ""},
 	{"spa", "A single-page app, with oidc-client-ts", "http://localhost:5173", paths("/callback"), paths("/"), broker.NoSecret, "ES256", true, "examples/apps/spa/auth.ts"},
-	{"oauth2-proxy", "Anything behind oauth2-proxy", "http://localhost:4180", paths("/oauth2/callback"), paths("/"), broker.SecretBasic, "RS256", true, ""},
+	{"oauth2-proxy", "Anything behind oauth2-proxy", "http://localhost:4180", paths("/oauth2/callback"), paths("/"), broker.SecretBasic, "RS256", true, "examples/apps/oauth2-proxy/oauth2-proxy.cfg"},
 }
 
 func paths(p ...string) []string { return p }
@@ -111,6 +111,18 @@ type codeFile struct{ name, text string }
 
 // handed fills a quickstart in.
 type handed struct{ Issuer, ClientID, Secret, URL, Port, Callback, Random string }
+
+// IssuerHost is the issuer's host, with its port where it has one.
+func (h handed) IssuerHost() string {
+	u, err := url.Parse(h.Issuer)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// TLS is whether browsers reach the app by https.
+func (h handed) TLS() bool { return strings.HasPrefix(h.URL, "https:") }
 
 func (f framework) quickstart(with handed) (quickstart, error) {
 	raw, err := quickstartFiles.ReadFile("quickstarts/" + f.name + ".txt")

@@ -68,6 +68,9 @@ func installedFrom(t *testing.T, from, name string, install func(dir string) *ex
 	}
 	defer os.RemoveAll(made)
 	for _, f := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(made, f)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		copyFile(t, filepath.Join(from, f), filepath.Join(made, f))
 	}
 	cmd := install(made)

@@ -1,0 +1,4 @@
+require_relative "config/application"
+
+App.initialize!
+run App
