@@ -199,6 +199,29 @@ func addKey(list []Key, k Key, now time.Time) []Key {
 	return p.list
 }
 
+// signedIn is when a key may have signed: from when it was to, until the next one of its algorithm did on
+// every node. Its RetireAt says less, for a key goes on until its successor is ready. Grants have the time
+// of the node that made them, so there is some on either side.
+func signedIn(list []Key, kid string, now time.Time) (s Span) {
+	at := slices.IndexFunc(list, func(k Key) bool { return k.KID == kid })
+	if at < 0 {
+		return s
+	}
+	s.Since = list[at].ActiveAt.Add(-keySettle)
+	if !list[at].began(now) {
+		s.Until = list[at].CreatedAt // it never did
+	}
+	for _, k := range list {
+		if k.Alg != list[at].Alg || !k.began(now) || !k.newer(list[at]) {
+			continue
+		}
+		if took := later(k.ActiveAt, k.ReadyAt).Add(keySettle); s.Until.IsZero() || took.Before(s.Until) {
+			s.Until = took
+		}
+	}
+	return s
+}
+
 // revokeKey takes a key out of a list, and its successor, where there is one, into its place.
 func revokeKey(list []Key, kid string, now time.Time) ([]Key, Key, error) {
 	list = slices.Clone(list)

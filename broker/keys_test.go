@@ -464,6 +464,32 @@ func TestSigningMayHappenElsewhere(t *testing.T) {
 
 type noGrants struct{}
 
-func (noGrants) EndTokensSince(context.Context, time.Time, time.Time, string, func(directory.AppID) (bool, error)) (map[directory.AppID]int, error) {
+func (noGrants) EndTokensOf(context.Context, Span, time.Time, string, func(directory.AppID) (bool, error)) (map[directory.AppID]int, error) {
 	return nil, nil
+}
+
+// S25: what a key may have signed is what was granted, or refreshed, while it signed: from then on, and until
+// its successor took over. Of grants that the successor signed none is ended, also when the command is run
+// again.
+func TestS25WhatAKeyMayHaveSignedEndsWhereItsSuccessorBegan(t *testing.T) {
+	at := func(minute int) time.Time { return time.Unix(1e9, 0).Add(time.Duration(minute) * time.Minute) }
+	list := []Key{
+		{KID: "first", Alg: "ES256", CreatedAt: at(0), ReadyAt: at(0), ActiveAt: at(0), RetireAt: at(100), ExpiresAt: at(2000)},
+		{KID: "other", Alg: "RS256", CreatedAt: at(0), ReadyAt: at(0), ActiveAt: at(50)},
+		{KID: "second", Alg: "ES256", CreatedAt: at(60), ReadyAt: at(110), ActiveAt: at(100)}, // it was late
+		{KID: "third", Alg: "ES256", CreatedAt: at(190), ReadyAt: at(190), ActiveAt: at(300)}, // its time comes
+	}
+	for _, tc := range []struct {
+		kid         string
+		began, last int // minutes
+		want        bool
+	}{
+		{"first", 10, 10, true}, {"first", 105, 105, true}, {"first", 111, 111, false}, {"first", 111, 150, false}, {"first", 90, 150, true},
+		{"second", 90, 90, false}, {"second", 90, 120, true}, {"second", 199, 199, true},
+		{"third", 150, 150, false}, {"third", 195, 199, false}, {"other", 60, 60, true}, {"nonsense", 60, 60, true},
+	} {
+		if got := signedIn(list, tc.kid, at(200)).Meets(at(tc.began), at(tc.last)); got != tc.want {
+			t.Errorf("%s signed for what was granted at %d and refreshed at %d: %v", tc.kid, tc.began, tc.last, got)
+		}
+	}
 }

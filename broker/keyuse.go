@@ -87,9 +87,17 @@ func rotateKey(list []Key, made Key, now time.Time) ([]Key, Key, error) {
 
 // GrantEnder ends what was signed with a key that leaked.
 type GrantEnder interface {
-	// EndTokensSince revokes the grants that were made from since on, hang on a session, and belong to an
-	// app that affected says yes to. It returns how many of which app.
-	EndTokensSince(ctx context.Context, since, at time.Time, reason string, affected func(directory.AppID) (bool, error)) (map[directory.AppID]int, error)
+	// EndTokensOf revokes the grants of which a token may have been signed within signed, that hang on a
+	// session, and that belong to an app that affected says yes to. It returns how many of which app.
+	EndTokensOf(ctx context.Context, signed Span, at time.Time, reason string, affected func(directory.AppID) (bool, error)) (map[directory.AppID]int, error)
+}
+
+// Span is from a time on, until another; zero Until is open.
+type Span struct{ Since, Until time.Time }
+
+// Meets says whether something that began and went on until last was within the span.
+func (s Span) Meets(began, last time.Time) bool {
+	return !last.Before(s.Since) && (s.Until.IsZero() || !began.After(s.Until))
 }
 
 // Revocation is what revoking a key did.
@@ -99,9 +107,10 @@ type Revocation struct {
 	Ended map[directory.AppID]int
 }
 
-// Revoke takes a key out of the key set at once, on all nodes, and ends the grants of sessions that were
-// made from since on by apps whose tokens it signed; zero since is when the key began to sign. Its
-// successor signs as soon as every live node has it.
+// Revoke takes a key out of the key set at once, on all nodes, and ends the grants of sessions of which it
+// may have signed a token from since on: the first one, or a refreshed one. Zero since is when the key
+// began to sign; what was granted when its successor signed already is left alone. The successor of a key
+// that signs now signs as soon as every live node has it.
 func (k *Keyring) Revoke(ctx context.Context, a directory.Actor, kid string, since time.Time, apps Apps, grants GrantEnder) (Revocation, error) {
 	if err := directory.Allow(a, "", directory.ManageKeys); err != nil {
 		return Revocation{}, err
@@ -111,7 +120,9 @@ func (k *Keyring) Revoke(ctx context.Context, a directory.Actor, kid string, sin
 		return Revocation{}, err
 	}
 	var gone Key
+	var signed Span
 	err = k.change(ctx, a, now, func(list []Key) ([]Key, error) {
+		signed = signedIn(list, kid, now)
 		list, gone, err = revokeKey(list, kid, now)
 		return list, err
 	})
@@ -123,11 +134,11 @@ func (k *Keyring) Revoke(ctx context.Context, a directory.Actor, kid string, sin
 	if k.use() != keyUse {
 		return out, nil
 	}
-	if since.IsZero() {
-		since = gone.ActiveAt
+	if !since.IsZero() {
+		signed.Since = since
 	}
 	seen := map[directory.AppID]bool{}
-	out.Ended, err = grants.EndTokensSince(ctx, since, now, "key_revoked", func(id directory.AppID) (bool, error) {
+	out.Ended, err = grants.EndTokensOf(ctx, signed, now, "key_revoked", func(id directory.AppID) (bool, error) {
 		yes, known := seen[id]
 		if known {
 			return yes, nil
@@ -152,6 +163,6 @@ func (k *Keyring) Revoke(ctx context.Context, a directory.Actor, kid string, sin
 	}
 	return out, k.Audit.Record(ctx, audit.Entry{
 		ID: string(directory.NewEntryID(now)), At: now, Actor: a.Ref(), Action: audit.GrantsEnded, Target: audit.Ref{Kind: "key", ID: kid},
-		Detail: map[string]string{"since": since.UTC().Format(time.RFC3339), "count": strconv.Itoa(ended), "apps": strconv.Itoa(len(out.Apps))},
+		Detail: map[string]string{"since": signed.Since.UTC().Format(time.RFC3339), "count": strconv.Itoa(ended), "apps": strconv.Itoa(len(out.Apps))},
 	})
 }

@@ -100,22 +100,25 @@ func (s *Store) addKey(ctx context.Context, t *tx, k broker.Key) error {
 
 const endBatch = 200
 
-// EndTokensSince walks the grants in the order of their making, some in a transaction, so that it holds
-// nobody up.
-func (s *Store) EndTokensSince(ctx context.Context, since, at time.Time, reason string, affected func(directory.AppID) (bool, error)) (map[directory.AppID]int, error) {
+// EndTokensOf walks the grants in the order of their making, some in a transaction, so that it holds
+// nobody up. Older ones may have been refreshed since, so it begins with the oldest.
+func (s *Store) EndTokensOf(ctx context.Context, signed broker.Span, at time.Time, reason string, affected func(directory.AppID) (bool, error)) (map[directory.AppID]int, error) {
 	type grant struct {
 		id  string
 		app directory.AppID
 	}
 	ended := map[directory.AppID]int{}
-	// Ids begin with their millisecond.
-	after := string(directory.NewGrantID(since.Add(-time.Millisecond)))
+	after := ""
 	for {
 		var list []grant
-		n, err := s.rows(ctx, "SELECT id, app_id, session_id, created_at, revoked_at FROM token_grants WHERE id > $1 ORDER BY id LIMIT $2", func(r *row) {
+		n, err := s.rows(ctx, "SELECT id, app_id, session_id, created_at, refreshed_at, revoked_at FROM token_grants WHERE id > $1 ORDER BY id LIMIT $2", func(r *row) {
 			g := grant{r.text(), directory.AppID(r.text())}
 			after = g.id
-			if bound, made, revoked := r.text() != "", r.time(), r.time(); bound && !made.Before(since) && revoked.IsZero() {
+			bound, made, last, revoked := r.text() != "", r.time(), r.time(), r.time()
+			if last.Before(made) {
+				last = made // it was never refreshed
+			}
+			if bound && signed.Meets(made, last) && revoked.IsZero() {
 				list = append(list, g)
 			}
 		}, after, endBatch)

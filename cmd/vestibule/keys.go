@@ -390,7 +390,7 @@ func orgNamed(ctx context.Context, db *store.Store, name string) (directory.Org,
 func runKeysRevoke(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := newFlags("keys revoke", "KID", "Takes a signing key that leaked out of the key set at once, on every node: nothing that it signed is believed any more.\nEnds the grants of sessions that its tokens were made for; people sign in to those apps again, mostly without noticing.", errs)
 	read := configFlags(flags, false)
-	since := flags.String("since", "", "end grants made since this `time`; otherwise since the key began to sign")
+	since := flags.String("since", "", "end grants made or refreshed since this `time`; otherwise since the key began to sign")
 	rest, err := parseAnywhere(flags, args)
 	if err != nil {
 		return err

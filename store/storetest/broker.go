@@ -266,8 +266,9 @@ func keys(t *testing.T, w *World) {
 	same(t, len(list), 0)
 }
 
-// endTokensSince ends what was made since, hangs on a session and is affected, and nothing else.
-func endTokensSince(t *testing.T, w *World) {
+// endTokensOf ends what was made or refreshed in a span, hangs on a session and is affected, and nothing
+// else.
+func endTokensOf(t *testing.T, w *World) {
 	v := w.acme
 	now := w.clock.Now()
 	make := func(code string, at time.Time, session directory.SessionID) broker.TokenGrant {
@@ -276,24 +277,32 @@ func endTokensSince(t *testing.T, w *World) {
 		ok(t, w.CreateToken(w.ctx, v.Org.ID, g))
 		return g
 	}
+	opened := v.Grant
+	opened.ID, opened.CodeHash, opened.CreatedAt = directory.NewGrantID(now), hash("refreshed"), now
+	opened.Refresh = broker.Refresh{Family: hash("family of it"), Hash: hash("one"), Until: now.Add(24 * time.Hour)}
+	ok(t, w.CreateToken(w.ctx, v.Org.ID, opened))
+	did, err := w.RotateRefresh(w.ctx, v.Org.ID, opened.ID, hash("one"), broker.Refresh{Hash: hash("two"), Prev: hash("one"), At: now.Add(2*time.Minute + time.Second)})
+	ok(t, err)
+	same(t, did, true)
 	before := make("before", now.Add(time.Minute), v.Session.ID)
 	since := now.Add(2 * time.Minute)
 	at, offline := make("at", since, v.Session.ID), make("offline", since.Add(time.Second), "")
 	for i := range 250 { // more than one batch
 		make(fmt.Sprint("later", i), since.Add(time.Minute), v.Session.ID)
 	}
+	after := make("after", since.Add(2*time.Minute), v.Session.ID)
 	for _, c := range []struct {
 		affected bool
 		count    int
-	}{{false, 0}, {true, 251}, {true, 0}} {
-		ended, err := w.EndTokensSince(w.ctx, since, since.Add(time.Hour), "key_revoked", func(directory.AppID) (bool, error) { return c.affected, nil })
+	}{{false, 0}, {true, 252}, {true, 0}} {
+		ended, err := w.EndTokensOf(w.ctx, broker.Span{Since: since, Until: since.Add(time.Minute)}, since.Add(time.Hour), "key_revoked", func(directory.AppID) (bool, error) { return c.affected, nil })
 		ok(t, err)
 		same(t, ended[v.App.ID], c.count)
 	}
 	for _, g := range []struct {
 		broker.TokenGrant
 		ended bool
-	}{{before, false}, {at, true}, {offline, false}, {v.Grant, false}} {
+	}{{before, false}, {opened, true}, {at, true}, {after, false}, {offline, false}, {v.Grant, false}} {
 		got, err := w.Token(w.ctx, v.Org.ID, g.ID)
 		ok(t, err)
 		same(t, !got.RevokedAt.IsZero(), g.ended)

@@ -23,7 +23,7 @@ var global = map[string]string{
 	"ConnectionByID": "by id; returns the organization", "AppByID": "apps are the platform's", "AppByClientID": "apps are the platform's",
 	"CreateApp": "apps are the platform's", "UpdateApp": "apps are the platform's", "SessionByToken": "by secret; returns the home",
 	"TokenByCode": "by secret; returns the organization", "TokenByFamily": "by secret; returns the organization", "AccessByHash": "by secret; its claims name the organization",
-	"Keys": "the platform's", "UpdateKeys": "the platform's", "EndTokensSince": "a key signs for everybody",
+	"Keys": "the platform's", "UpdateKeys": "the platform's", "EndTokensOf": "a key signs for everybody",
 	"Clock": "", "Others": "the platform's", "Hold": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
 	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",

@@ -99,7 +99,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"refresh":       refreshTokens,
 		"access tokens": accessTokens,
 		"keys":          keys,
-		"end tokens":    endTokensSince,
+		"end tokens":    endTokensOf,
 		"secrets":       secrets,
 		"registration":  registration,
 		"consents":      consents,
