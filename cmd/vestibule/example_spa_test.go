@@ -127,8 +127,66 @@ func triedInABrowser(t *testing.T, h *appsHost) {
 	// The session here is over too: signing in asks again who it is.
 	p.Click("Sign in")
 	p.See("Continue")
-	p.Allow("No matching state found in storage")
+	spaMistakes(t, h, at)
+}
+
+// spaMistakes makes a developer's mistakes in the page, and compares what oidc-client-ts and the browser say
+// with docs/errors.md.
+func spaMistakes(t *testing.T, h *appsHost, at string) {
+	secret := envOf(h.created(t, "Has a secret", "express", freeOrigin(t)), "CLIENT_ID")
+	p := browsertest.New(t, browsertest.Options{})
+	t.Cleanup(func() { p.Allow("") })
+	printed := map[string]string{}
+	said := func(mistake, change, do string) {
+		t.Helper()
+		var got string
+		before := len(p.Problems())
+		p.Eval(`(async () => {
+			const { users } = await import('/auth.ts')
+			const { authority, client_id, redirect_uri, scope } = users.settings
+			const u = new users.constructor({ authority, client_id, redirect_uri, scope, ...`+change+` })
+			// answer takes an answer to a request that was just made.
+			const answer = async parameters => {
+				const { state } = await u._client.createSigninRequest({})
+				return u.signinRedirectCallback(redirect_uri + '?' + new URLSearchParams({ state: state.id, ...parameters }))
+			}
+			return await `+do+`.then(() => 'nothing is wrong', e => 'Uncaught (in promise) ' + e)
+		})()`, &got)
+		printed[mistake] = got + "\n" + strings.Join(p.Problems()[before:], "\n")
+	}
+	const start = "u.signinRedirect()"
+	port := h.url[strings.LastIndex(h.url, ":"):]
 	p.Goto(at + "/callback?code=made-up&state=made-up")
-	p.See("No matching state found in storage")
-	verbatim(t, "a made-up answer", p.Text())
+	p.See("Error")
+	printed["another state"] = p.Text()
+	p.Goto(at + "/")
+	for mistake, m := range map[string][2]string{
+		"nobody at the issuer":             {"{ authority: '" + freeOrigin(t) + "' }", start},
+		"the issuer by https":              {"{ authority: 'https://localhost" + port + "' }", start},
+		"the issuer on another name":       {"{ authority: 'http://127.0.0.1" + port + "' }", start},
+		"the issuer with a path":           {"{ authority: '" + h.url + "/oidc' }", start},
+		"a code that nobody gave":          {"{}", "answer({ code: 'made-up' })"},
+		"an app with a secret":             {"{ client_id: '" + secret + "' }", "answer({ code: 'made-up' })"},
+		"a refresh token that nobody gave": {"{}", "u._client.useRefreshToken({ state: { refresh_token: 'made-up', profile: {} } })"},
+		"a page on http":                   {"{}", "Promise.resolve(Object.defineProperty(crypto, 'subtle', { value: undefined })).then(() => " + start + ")"},
+	} {
+		said(mistake, m[0], m[1])
+		p.Reload()
+	}
+	p.Eval(`void import('/auth.ts').then(({ users: { constructor: M, settings: s } }) =>
+		new M({ authority: s.authority, client_id: s.client_id, redirect_uri: s.redirect_uri, scope: 'profile' }).signinRedirect())`, nil)
+	p.WaitURL("/callback?error")
+	p.See("Error")
+	printed["no openid"] = p.Text()
+	explained(t, "oidc-client-ts (single-page apps)", printed)
+}
+
+// envOf is the value of a line of .env.
+func envOf(lines []string, name string) string {
+	for _, l := range lines {
+		if value, ok := strings.CutPrefix(l, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }

@@ -107,6 +107,7 @@ type shown struct {
 	Claims, Userinfo      map[string]any
 	Ended, State          string
 	Error, Message, Cause string
+	Printed               string // an error, as Node.js prints it
 }
 
 func (p *page) shown(t *testing.T) shown {

@@ -1,7 +1,10 @@
 // An app written with openid-client, for tests: /CLIENT/start signs in, /CLIENT/callback shows what
-// came of it as JSON, /CLIENT/end signs out. SETTINGS holds {issuer, clients: {name: {id, secret, method, alg}}}.
+// came of it as JSON, /CLIENT/end signs out. SETTINGS holds {issuer, clients: {name: {id, secret, method, alg}}};
+// of a client that is set up wrongly also its issuer, https (nothing else is allowed), skew (its clock, in
+// seconds), and forgets (the code_verifier).
 import http from 'node:http'
 import { webcrypto } from 'node:crypto'
+import { inspect } from 'node:util'
 
 globalThis.crypto ??= webcrypto // Node.js 18 has it under another name
 const oidc = await import('openid-client')
@@ -20,8 +23,8 @@ let base
 async function configuration(name) {
   const c = settings.clients[name]
   configured[name] ??= await oidc.discovery(
-    new URL(settings.issuer), c.id, { id_token_signed_response_alg: c.alg }, methods[c.method](c),
-    { execute: [oidc.allowInsecureRequests, oidc.enableNonRepudiationChecks] },
+    new URL(c.issuer ?? settings.issuer), c.id, { id_token_signed_response_alg: c.alg, [oidc.clockSkew]: c.skew ?? 0 }, methods[c.method](c),
+    { execute: [...(c.https ? [] : [oidc.allowInsecureRequests]), oidc.enableNonRepudiationChecks] },
   )
   return configured[name]
 }
@@ -32,16 +35,19 @@ const actions = {
     const verifier = oidc.randomPKCECodeVerifier()
     const asked = { state: oidc.randomState(), nonce: oidc.randomNonce() }
     pending[name] = { verifier, ...asked }
-    return { location: oidc.buildAuthorizationUrl(config, {
+    const parameters = {
       redirect_uri: `${base}/${name}/callback`, scope: 'openid profile email', ...asked,
       code_challenge: await oidc.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
       ...Object.fromEntries(url.searchParams),
-    }).href }
+    }
+    // What is given empty is left out.
+    return { location: oidc.buildAuthorizationUrl(config, Object.fromEntries(Object.entries(parameters).filter(([, v]) => v !== ''))).href }
   },
   async callback(name, url) {
     const config = await configuration(name)
     const { verifier, state, nonce } = pending[name]
-    const answer = await oidc.authorizationCodeGrant(config, url, { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true })
+    const pkceCodeVerifier = settings.clients[name].forgets ? undefined : verifier
+    const answer = await oidc.authorizationCodeGrant(config, url, { pkceCodeVerifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true })
     tokens[name] = answer
     const userinfo = await oidc.fetchUserInfo(config, answer.access_token, answer.claims().sub)
     return { body: { claims: answer.claims(), userinfo } }
@@ -65,7 +71,7 @@ const server = http.createServer(async (req, res) => {
     if (location) return res.writeHead(302, { location }).end()
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   } catch (e) {
-    res.writeHead(500, { 'content-type': 'application/json' }).end(JSON.stringify({ error: e.error ?? e.code ?? e.name, message: String(e.message), cause: String(e.cause) }))
+    res.writeHead(500, { 'content-type': 'application/json' }).end(JSON.stringify({ error: e.error ?? e.code ?? e.name, message: String(e.message), cause: String(e.cause), printed: inspect(e) }))
   }
 })
 server.listen(0, '127.0.0.1', () => {
