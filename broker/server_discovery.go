@@ -167,6 +167,9 @@ func writeOAuthError(w http.ResponseWriter, _ *http.Request, err error) {
 		if web.Status(err) < 500 {
 			e.code, e.description = "invalid_request", "the request is not acceptable"
 		}
+		if errors.Is(err, web.ErrMethod) {
+			e.description = "this address is asked with another method: the header Allow has it"
+		}
 	}
 	if e.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/vestibule-id/vestibule/broker"
 )
 
 // Every error of ours that the manual explains is provoked, and printed as it stands there.
@@ -51,6 +57,117 @@ func TestTheManualHasTheDifferences(t *testing.T) {
 			t.Errorf("docs/errors.md does not tell of %s: %q", x.name, x.shows)
 		}
 	}
+}
+
+// explained checks a table of docs/errors.md against what was printed, by mistake: what stands in code in a
+// row's first cell is in what was printed for some mistake, word for word, and every mistake has its row.
+func explained(t *testing.T, heading string, printed map[string]string) {
+	t.Helper()
+	raw, err := os.ReadFile("../../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(raw), "\n### "+heading+"\n")
+	if !ok {
+		t.Errorf("docs/errors.md has no section %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n#")
+	rows := map[string][]string{}
+	for line := range strings.Lines(section) {
+		if cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | "); strings.HasPrefix(line, "| `") {
+			for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
+				rows[cell] = append(rows[cell], m[1])
+			}
+		}
+	}
+	provoked := map[string]bool{}
+	for mistake, said := range printed {
+		told := false
+		for cell, words := range rows {
+			if holdsAll(said, words) {
+				told, provoked[cell] = true, true
+			}
+		}
+		if !told {
+			t.Errorf("docs/errors.md, %s: nothing explains what is printed after the mistake %q:\n%s", heading, mistake, said)
+		}
+	}
+	for cell := range rows {
+		if !provoked[cell] {
+			t.Errorf("docs/errors.md, %s: nothing printed %s", heading, cell)
+		}
+	}
+}
+
+func holdsAll(said string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(said, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// What a person reads who tries requests by hand.
+func TestTheManualHasTheAnswersThatCurlShows(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	const form = "application/x-www-form-urlencoded"
+	printed := map[string]string{}
+	shows := func(mistake string, p *page) {
+		printed[mistake] = fmt.Sprintf("HTTP/1.1 %d %s\nWWW-Authenticate: %s\n%s", p.status, http.StatusText(p.status), strings.Join(p.header["Www-Authenticate"], ", "), p.body)
+	}
+	post := func(mistake, path, contentType, body string) {
+		t.Helper()
+		shows(mistake, w.raw(http.MethodPost, path, contentType, strings.NewReader(body)))
+	}
+	r := w.request(in(acme.org))
+	code := newBrowser(t).authorize(w, r).code(t)
+	good := exchange(code, r.verifier)
+	changed := func(name, value string) string {
+		v, _ := url.ParseQuery(good.Encode())
+		v.Set(name, value)
+		return v.Encode()
+	}
+	shows("GET", w.raw(http.MethodGet, "/token?"+good.Encode(), "", nil))
+	post("JSON", "/token", "application/json", `{"grant_type":"authorization_code"}`)
+	post("no grant type", "/token", form, "code=x")
+	post("a grant type that there is not", "/token", form, "grant_type=password&username=ada&password=x")
+	post("a grant type that is not registered", "/token", form, "grant_type=client_credentials")
+	post("another redirect URI", "/token", form, changed("redirect_uri", callback+"/"))
+	post("no redirect URI", "/token", form, changed("redirect_uri", ""))
+	post("another verifier", "/token", form, changed("code_verifier", strings.Repeat("x", 43)))
+	w.clock.pass(61 * time.Second)
+	post("a code that is too old", "/token", form, good.Encode())
+	post("a grant type that is not registered, again", "/token", form, "grant_type=refresh_token&refresh_token=vrt_x")
+	w.must(w.h.store.UpdateApp(t.Context(), w.app.ID, func(a *broker.App) error {
+		a.Grants = []broker.Grant{broker.GrantCode, broker.GrantRefresh}
+		return nil
+	}))
+	post("a refresh token that nobody gave", "/token", form, "grant_type=refresh_token&refresh_token=vrt_x")
+	post("no token to introspect", "/introspect", form, "")
+	post("no token to revoke", "/revoke", form, "")
+	secret := w.secret
+	w.secret = "another-one-that-is-long-enough"
+	post("another secret", "/token", form, good.Encode())
+	post("another secret at introspect", "/introspect", form, "token=x")
+	w.secret = secret
+	bearer := func(header string) *page {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/userinfo", nil)
+		w.must(err)
+		if header != "" {
+			req.Header.Set("Authorization", header)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		w.must(err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		w.must(err)
+		return &page{req.URL, resp.StatusCode, resp.Header, string(b)}
+	}
+	shows("no access token", bearer(""))
+	shows("an access token that nobody gave", bearer("Bearer made-up"))
+	explained(t, "curl", printed)
 }
 
 // In development the page shows how an address differs; in production only the log does.

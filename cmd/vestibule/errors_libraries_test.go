@@ -5,8 +5,6 @@ package main
 import (
 	"net/http"
 	"net/url"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -16,55 +14,6 @@ import (
 
 // A sentence of somebody else's library that docs/errors.md explains is provoked here, by the mistake that
 // it is printed for.
-
-// explained checks a table of docs/errors.md against what was printed, by mistake: what stands in code in a
-// row's first cell is in what was printed for some mistake, word for word, and every mistake has its row.
-func explained(t *testing.T, heading string, printed map[string]string) {
-	t.Helper()
-	raw, err := os.ReadFile("../../docs/errors.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, ok := strings.Cut(string(raw), "\n### "+heading+"\n")
-	if !ok {
-		t.Errorf("docs/errors.md has no section %q", heading)
-	}
-	section, _, _ = strings.Cut(section, "\n#")
-	rows := map[string][]string{}
-	for line := range strings.Lines(section) {
-		if cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | "); strings.HasPrefix(line, "| `") {
-			for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
-				rows[cell] = append(rows[cell], m[1])
-			}
-		}
-	}
-	provoked := map[string]bool{}
-	for mistake, said := range printed {
-		told := false
-		for cell, words := range rows {
-			if holdsAll(said, words) {
-				told, provoked[cell] = true, true
-			}
-		}
-		if !told {
-			t.Errorf("docs/errors.md, %s: nothing explains what is printed after the mistake %q:\n%s", heading, mistake, said)
-		}
-	}
-	for cell := range rows {
-		if !provoked[cell] {
-			t.Errorf("docs/errors.md, %s: nothing printed %s", heading, cell)
-		}
-	}
-}
-
-func holdsAll(said string, words []string) bool {
-	for _, w := range words {
-		if !strings.Contains(said, w) {
-			return false
-		}
-	}
-	return true
-}
 
 // jsClient is a client of app.mjs and auth.mjs.
 type jsClient struct {
