@@ -52,7 +52,7 @@ type Manifest struct {
 
 // policyRecord is what a file says of one level's policy. A nil value takes the level's own away.
 type policyRecord struct {
-	at                       yamlfile.Value
+	at                       yamlfile.Place
 	values, defaults, limits map[string]json.RawMessage
 }
 
@@ -61,7 +61,7 @@ func (p *policyRecord) wishes() directory.PolicyWishes {
 }
 
 type realmRecord struct {
-	at     yamlfile.Value
+	at     yamlfile.Place
 	handle string
 	id     directory.RealmID
 	scope  directory.IdentScope
@@ -69,7 +69,7 @@ type realmRecord struct {
 }
 
 type orgRecord struct {
-	at            yamlfile.Value
+	at            yamlfile.Place
 	id            directory.OrgID
 	realm, handle string
 	parent        string // handle, or realm/handle; "" is the top
@@ -91,13 +91,13 @@ type orgForm struct {
 }
 
 type domainRecord struct {
-	at               yamlfile.Value
+	at               yamlfile.Place
 	name, connection string
 	via              bool // connection was said
 }
 
 type connectionRecord struct {
-	at       yamlfile.Value
+	at       yamlfile.Place
 	id       directory.ConnectionID
 	name     string
 	typ      upstream.Type
@@ -122,13 +122,13 @@ type connectionForm struct {
 }
 
 type entitlementRecord struct {
-	at       yamlfile.Value
+	at       yamlfile.Place
 	clientID string
 	below    bool
 }
 
 type appRecord struct {
-	at          yamlfile.Value
+	at          yamlfile.Place
 	id          directory.AppID
 	realm       string
 	clientID    string
@@ -147,7 +147,7 @@ type appForm struct {
 }
 
 type personRecord struct {
-	at          yamlfile.Value
+	at          yamlfile.Place
 	id          directory.PersonID
 	home        string // reference
 	realm       string // in which home is looked up
@@ -169,13 +169,13 @@ type personForm struct {
 }
 
 type identityRecord struct {
-	at                          yamlfile.Value
+	at                          yamlfile.Place
 	org, connection             string
 	subject, issuer, qualifiers string
 }
 
 type membershipRecord struct {
-	at      yamlfile.Value
+	at      yamlfile.Place
 	org     string
 	kind    string
 	until   time.Time
@@ -245,7 +245,7 @@ type parse struct {
 }
 
 // once refuses a second declaration of the same thing, naming both places.
-func (d *parse) once(at yamlfile.Value, what string) {
+func (d *parse) once(at yamlfile.Place, what string) {
 	if first, twice := d.seen[what]; twice {
 		d.Say(at, "%s is declared twice: here, and at %s.", upper(what), first)
 		return
@@ -272,11 +272,11 @@ func (d *parse) each(read func(yamlfile.Value)) func(yamlfile.Value) {
 }
 
 func (d *parse) platform(v yamlfile.Value) {
-	d.once(v, "the platform")
-	p := policyRecord{at: v}
+	d.once(v.Place(), "the platform")
+	p := policyRecord{at: v.Place()}
 	d.Fields(v, map[string]func(yamlfile.Value){
 		"policy": func(v yamlfile.Value) {
-			p.at = v
+			p.at = v.Place()
 			d.Fields(v, map[string]func(yamlfile.Value){
 				"values": d.rules(&p.values), "defaults": d.rules(&p.defaults), "limits": d.rules(&p.limits),
 			})
@@ -311,14 +311,14 @@ func (d *parse) rules(into *map[string]json.RawMessage) func(yamlfile.Value) {
 
 func (d *parse) policy(into **policyRecord) func(yamlfile.Value) {
 	return func(v yamlfile.Value) {
-		p := &policyRecord{at: v}
+		p := &policyRecord{at: v.Place()}
 		d.rules(&p.values)(v)
 		*into = p
 	}
 }
 
 func (d *parse) realm(v yamlfile.Value) {
-	r := realmRecord{at: v, scope: directory.ScopeRealm}
+	r := realmRecord{at: v.Place(), scope: directory.ScopeRealm}
 	d.Fields(v, map[string]func(yamlfile.Value){
 		"id":     func(v yamlfile.Value) { r.id = directory.RealmID(d.id(v, "rlm_")) },
 		"handle": func(v yamlfile.Value) { r.handle = d.handle(v) },
@@ -328,7 +328,7 @@ func (d *parse) realm(v yamlfile.Value) {
 		"policy": d.policy(&r.policy),
 	})
 	if d.needs(v, "handle", r.handle) {
-		d.once(v, "the realm "+r.handle)
+		d.once(v.Place(), "the realm "+r.handle)
 	}
 	d.into.realms = append(d.into.realms, r)
 }
@@ -366,7 +366,7 @@ func (d *parse) handle(v yamlfile.Value) string {
 }
 
 func (d *parse) org(v yamlfile.Value, above *orgRecord) {
-	o := &orgRecord{at: v, above: above}
+	o := &orgRecord{at: v.Place(), above: above}
 	known := map[string]func(yamlfile.Value){
 		"id":          func(v yamlfile.Value) { o.id = directory.OrgID(d.id(v, "org_")) },
 		"handle":      func(v yamlfile.Value) { o.handle = d.handle(v) },
@@ -386,7 +386,7 @@ func (d *parse) org(v yamlfile.Value, above *orgRecord) {
 	}
 	d.place(o)
 	d.into.orgs = append(d.into.orgs, o)
-	d.once(v, "the organization "+o.realm+"/"+o.handle)
+	d.once(v.Place(), "the organization "+o.realm+"/"+o.handle)
 	for _, c := range o.connections {
 		d.once(c.at, "the connection "+c.name+" of "+o.realm+"/"+o.handle)
 	}
@@ -423,7 +423,7 @@ func (d *parse) place(o *orgRecord) {
 }
 
 func (d *parse) domain(v yamlfile.Value) domainRecord {
-	rec := domainRecord{at: v}
+	rec := domainRecord{at: v.Place()}
 	verified := ""
 	d.Fields(v, map[string]func(yamlfile.Value){
 		"name": func(v yamlfile.Value) {
@@ -450,7 +450,7 @@ func (d *parse) textOrNone(v yamlfile.Value) string {
 }
 
 func (d *parse) connection(v yamlfile.Value) connectionRecord {
-	c := connectionRecord{at: v}
+	c := connectionRecord{at: v.Place()}
 	var settings, secrets []yamlfile.Value
 	known := map[string]func(yamlfile.Value){
 		"id":       func(v yamlfile.Value) { c.id = directory.ConnectionID(d.id(v, "con_")) },
@@ -490,7 +490,7 @@ func (d *parse) types() []string {
 }
 
 func (d *parse) entitlement(v yamlfile.Value) entitlementRecord {
-	e := entitlementRecord{at: v}
+	e := entitlementRecord{at: v.Place()}
 	if v.IsScalar() {
 		e.clientID = d.Text(v)
 		return e

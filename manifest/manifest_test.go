@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -275,4 +276,34 @@ func TestTheManualNamesEveryKey(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whoever applies a hundred thousand organizations must not hold their files' every comma until the end.
+func TestWhatWasReadDoesNotHoldTheFilesItStoodIn(t *testing.T) {
+	const organizations = 3000
+	var b strings.Builder
+	b.WriteString("organizations:\n")
+	for i := range organizations {
+		fmt.Fprintf(&b, "- handle: org-%d\n  name: Organization %d\n  apps: [desk]\n  domains: [{name: org-%d.example, verified: operator, connection: Okta}]\n  connections:\n", i, i, i)
+		b.WriteString("  - {name: Okta, type: oidc, issuer: \"https://idp.example\", settings: {client_id: vestibule}, secrets: {client_secret: {env: SECRET}}}\n")
+	}
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // the first one may find what ran meanwhile
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	w := newWorld(t)
+	before := used()
+	m, err := manifest.Read([]manifest.File{{Name: "many.yaml", From: strings.NewReader(b.String())}}, protocols(), w.sources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	each := int64(used()-before) / organizations
+	runtime.KeepAlive(m)
+	if each > 4<<10 {
+		t.Errorf("%d bytes are held of each organization", each)
+	}
+	t.Logf("%d bytes are held of each organization", each)
 }

@@ -91,7 +91,7 @@ type Plan struct {
 
 // step does one change.
 type step struct {
-	at yamlfile.Value
+	at yamlfile.Place
 	do func(ctx context.Context) error
 }
 
@@ -152,7 +152,7 @@ func (s *Service) apply(ctx context.Context, a directory.Actor, m *Manifest, o O
 }
 
 // refused says where in the files stands what a use case refused.
-func refused(at yamlfile.Value, err error) error {
+func refused(at yamlfile.Place, err error) error {
 	f := fault.Of(err)
 	if f.Kind == fault.Internal || f.Kind == fault.Unavailable || errors.Is(err, directory.ErrMoved) {
 		return err
@@ -189,12 +189,12 @@ type orgState struct {
 	fresh       bool
 	rec         *orgRecord
 	connections []connectionState
-	entitled    map[directory.AppID]directory.Entitlement
+	entitled    []directory.Entitlement
 	loaded      bool
 }
 
 type connectionState struct {
-	upstream.Connection
+	*upstream.Connection
 	named bool // by a file
 }
 
@@ -233,6 +233,8 @@ func (s *Service) plan(ctx context.Context, a directory.Actor, m *Manifest, o Op
 	if err := p.wrong.Err(); err != nil {
 		return nil, ErrFiles.With(err)
 	}
+	// The steps know what they do. What they were planned from is as large as the files, and let go.
+	p.realms, p.orgs, p.named, p.apps = nil, nil, nil, nil
 	return p.out, nil
 }
 
@@ -252,7 +254,8 @@ func (p *planner) found(err error) bool {
 }
 
 // step notes a change and how it is done.
-func (p *planner) step(at yamlfile.Value, c Change, do func(ctx context.Context) error) {
+func (p *planner) step(at yamlfile.Place, c Change, do func(ctx context.Context) error) {
+	c.Fields = append(make([]Field, 0, len(c.Fields)), c.Fields...) // no more than is there: plans are long
 	p.out.Changes = append(p.out.Changes, c)
 	p.out.steps = append(p.out.steps, step{at, do})
 }
@@ -276,7 +279,7 @@ func (p *planner) realm(rec realmRecord) {
 }
 
 // realmOf finds a realm. One that a file declares is made where it is missing, and so is the default one.
-func (p *planner) realmOf(handle string, at yamlfile.Value, rec *realmRecord) realmState {
+func (p *planner) realmOf(handle string, at yamlfile.Place, rec *realmRecord) realmState {
 	if r, ok := p.realms[handle]; ok {
 		return r
 	}
@@ -295,7 +298,7 @@ func (p *planner) realmOf(handle string, at yamlfile.Value, rec *realmRecord) re
 	return state
 }
 
-func (p *planner) newRealm(handle string, at yamlfile.Value, rec *realmRecord) realmState {
+func (p *planner) newRealm(handle string, at yamlfile.Place, rec *realmRecord) realmState {
 	r := directory.Realm{ID: directory.NewRealmID(p.Now()), Handle: handle, Scope: directory.ScopeRealm, Status: directory.Active}
 	if rec != nil {
 		r.Scope = rec.scope
@@ -309,7 +312,7 @@ func (p *planner) newRealm(handle string, at yamlfile.Value, rec *realmRecord) r
 }
 
 // policy plans the changes of one level's document.
-func (p *planner) policy(at yamlfile.Value, noun, name string, level directory.PolicyLevel, realm directory.RealmID, fresh bool, rec *policyRecord) {
+func (p *planner) policy(at yamlfile.Place, noun, name string, level directory.PolicyLevel, realm directory.RealmID, fresh bool, rec *policyRecord) {
 	var doc directory.PolicyDoc
 	if !fresh {
 		var err error
@@ -362,13 +365,4 @@ func sameJSON(a, b json.RawMessage) bool {
 		return false
 	}
 	return fmt.Sprintf("%#v", x) == fmt.Sprintf("%#v", y)
-}
-
-func sortedApps[V any](m map[directory.AppID]V) []directory.AppID {
-	var out []directory.AppID
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }

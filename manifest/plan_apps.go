@@ -202,21 +202,23 @@ func (p *planner) entitlements(rec *orgRecord) {
 		if !ok {
 			continue
 		}
-		have, held := o.entitled[app]
 		want := directory.Entitlement{Org: o.ID, App: app, Below: e.below}
-		if held && have == want {
+		at := slices.IndexFunc(o.entitled, func(e directory.Entitlement) bool { return e.App == app })
+		if at >= 0 && o.entitled[at] == want {
 			continue
 		}
 		c := Change{Kind: Create, Noun: "entitlement", Name: rec.realm + "/" + rec.handle + " to " + e.clientID, ID: string(app), Fields: []Field{{Name: "below", After: show(e.below)}}}
-		if held {
-			c.Kind, c.Fields[0].Before = Alter, show(have.Below)
+		if at >= 0 {
+			c.Kind, c.Fields[0].Before = Alter, show(o.entitled[at].Below)
+			o.entitled[at] = want
+		} else {
+			o.entitled = append(o.entitled, want)
 		}
-		o.entitled[app] = want
 		p.step(e.at, c, func(ctx context.Context) error { return p.Directory.Entitle(ctx, p.actor, want) })
 	}
 }
 
-func (p *planner) appOf(clientID string, at yamlfile.Value) (directory.AppID, bool) {
+func (p *planner) appOf(clientID string, at yamlfile.Place) (directory.AppID, bool) {
 	if id, ok := p.apps[clientID]; ok {
 		return id, true
 	}

@@ -152,7 +152,7 @@ func (p *planner) newOrg(rec *orgRecord, realm realmState, parent *orgState) *or
 	fields := orgShape.differences("", reflect.ValueOf(orgForm{}), reflect.ValueOf(form))
 	p.step(rec.at, Change{Kind: Create, Noun: "organization", Name: rec.realm + "/" + rec.handle, ID: string(o.ID), Fields: fields},
 		func(ctx context.Context) error { return p.Directory.AddOrg(ctx, p.actor, o) })
-	return &orgState{Org: o, fresh: true, loaded: true, entitled: map[directory.AppID]directory.Entitlement{}}
+	return &orgState{Org: o, fresh: true, loaded: true}
 }
 
 func (p *planner) checkOrg(rec *orgRecord, form orgForm) {
@@ -221,7 +221,7 @@ func (p *planner) theme(rec *orgRecord, state *orgState) {
 }
 
 // orgOf finds the organization that a reference means: one of the files, or one that is there.
-func (p *planner) orgOf(ref, realm string, at yamlfile.Value) *orgState {
+func (p *planner) orgOf(ref, realm string, at yamlfile.Place) *orgState {
 	name := qualified(ref, realm)
 	if state := p.orgs[name]; state != nil {
 		return state
@@ -258,16 +258,11 @@ func (p *planner) load(o *orgState) bool {
 	}
 	for _, c := range list {
 		if c.Org == o.ID {
-			o.connections = append(o.connections, connectionState{Connection: c})
+			o.connections = append(o.connections, connectionState{Connection: &c})
 		}
 	}
-	entitled, err := p.Lists.EntitlementList(p.ctx, o.ID)
-	if !p.found(err) {
+	if o.entitled, err = p.Lists.EntitlementList(p.ctx, o.ID); !p.found(err) {
 		return false
-	}
-	o.entitled = map[directory.AppID]directory.Entitlement{}
-	for _, e := range entitled {
-		o.entitled[e.App] = e
 	}
 	o.loaded = true
 	return true
@@ -299,7 +294,7 @@ func (p *planner) connection(rec *orgRecord, o *orgState, c *connectionRecord) {
 	}
 	var before upstream.Connection
 	if have != nil {
-		have.named, before = true, have.Connection
+		have.named, before = true, *have.Connection
 	}
 	after, ok := p.wanted(o, c, before)
 	if !ok {
@@ -308,9 +303,9 @@ func (p *planner) connection(rec *orgRecord, o *orgState, c *connectionRecord) {
 	fields := p.connectionFields(before, after)
 	name := rec.realm + "/" + rec.handle + "/" + c.name
 	if have == nil {
-		o.connections = append(o.connections, connectionState{after, true})
+		o.connections = append(o.connections, connectionState{&after, true})
 		p.step(c.at, Change{Kind: Create, Noun: "connection", Name: name, ID: string(after.ID), Fields: fields}, func(ctx context.Context) error {
-			_, err := p.Connections.Create(ctx, p.actor, o.ID, after)
+			_, err := p.Connections.Create(ctx, p.actor, after.Org, after)
 			return err
 		})
 		return
@@ -318,9 +313,9 @@ func (p *planner) connection(rec *orgRecord, o *orgState, c *connectionRecord) {
 	if len(fields) == 0 {
 		return
 	}
-	have.Connection = after
+	have.Connection = &after
 	p.step(c.at, Change{Kind: Alter, Noun: "connection", Name: name, ID: string(after.ID), Fields: fields}, func(ctx context.Context) error {
-		return p.Connections.Update(ctx, p.actor, o.ID, after.ID, func(to *upstream.Connection) error {
+		return p.Connections.Update(ctx, p.actor, after.Org, after.ID, func(to *upstream.Connection) error {
 			version := to.Version
 			*to = after
 			to.Version = version
@@ -402,7 +397,7 @@ func overlay(zero any, have json.RawMessage, p patch) (json.RawMessage, error) {
 	return json.Marshal(v.Interface())
 }
 
-func (p *planner) refuse(at yamlfile.Value, err error) {
+func (p *planner) refuse(at yamlfile.Place, err error) {
 	err = refused(at, err)
 	if problems, ok := unwrapProblems(err); ok {
 		p.wrong.Problems = append(p.wrong.Problems, problems...)
@@ -442,7 +437,7 @@ func (p *planner) connectionFields(before, after upstream.Connection) []Field {
 }
 
 // connectionOf finds a connection that an organization may use: its own, or one that an ancestor offers.
-func (p *planner) connectionOf(o *orgState, name string, at yamlfile.Value) (upstream.Connection, bool) {
+func (p *planner) connectionOf(o *orgState, name string, at yamlfile.Place) (upstream.Connection, bool) {
 	if ref, con, ok := cutLast(name); ok { // "acme/Okta", "main/acme/Okta"
 		realm := ""
 		for handle, r := range p.realms {
@@ -462,7 +457,7 @@ func (p *planner) connectionOf(o *orgState, name string, at yamlfile.Value) (ups
 		}
 		for _, c := range up.connections {
 			if (c.Name == name || string(c.ID) == name) && (up == o || c.Offered) {
-				return c.Connection, true
+				return *c.Connection, true
 			}
 		}
 	}
@@ -470,10 +465,10 @@ func (p *planner) connectionOf(o *orgState, name string, at yamlfile.Value) (ups
 	return upstream.Connection{}, false
 }
 
-func (p *planner) ownConnection(o *orgState, name string, at yamlfile.Value) (upstream.Connection, bool) {
+func (p *planner) ownConnection(o *orgState, name string, at yamlfile.Place) (upstream.Connection, bool) {
 	for _, c := range o.connections {
 		if c.Name == name || string(c.ID) == name {
-			return c.Connection, true
+			return *c.Connection, true
 		}
 	}
 	p.wrong.Say(at, "The organization %s has no connection %s.", o.Handle, yamlfile.Quote(name))
@@ -552,6 +547,7 @@ func (p *planner) domain(rec *orgRecord, o *orgState, d domainRecord, list []dir
 	if before.Name == "" {
 		kind = Create
 	}
-	p.step(d.at, Change{Kind: kind, Noun: "domain", Name: rec.realm + "/" + rec.handle + "/" + d.name, ID: d.name, Fields: fields},
-		func(ctx context.Context) error { return p.Directory.DeclareDomain(ctx, p.actor, o.ID, d.name, via) })
+	org, name := o.ID, d.name
+	p.step(d.at, Change{Kind: kind, Noun: "domain", Name: rec.realm + "/" + rec.handle + "/" + name, ID: name, Fields: fields},
+		func(ctx context.Context) error { return p.Directory.DeclareDomain(ctx, p.actor, org, name, via) })
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // pruned is where changes stand that no line of a file asks for.
-var pruned = yamlfile.Value{File: "--prune"}
+var pruned = yamlfile.Place{File: "--prune"}
 
 // prune archives what the realms of the files hold and the files do not name. Children first, so that
 // nothing is archived under somebody who is not.
@@ -107,8 +107,8 @@ func (p *planner) pruneWithin(rec *orgRecord) {
 	for _, e := range rec.apps {
 		named[p.apps[e.clientID]] = true
 	}
-	for _, id := range sortedApps(o.entitled) {
-		if !named[id] {
+	for _, e := range o.entitled {
+		if id := e.App; !named[id] {
 			p.step(pruned, Change{Kind: Archive, Noun: "entitlement", Name: name + " to " + string(id), ID: string(id)},
 				func(ctx context.Context) error { return p.Directory.Unentitle(ctx, p.actor, o.ID, id) })
 		}

@@ -17,7 +17,7 @@ import (
 func policyKeys() []string { return policy.Keys() }
 
 func (d *parse) app(v yamlfile.Value) {
-	a := appRecord{at: v, realm: defaultRealm}
+	a := appRecord{at: v.Place(), realm: defaultRealm}
 	known := map[string]func(yamlfile.Value){
 		"id":        func(v yamlfile.Value) { a.id = directory.AppID(d.id(v, "app_")) },
 		"client_id": func(v yamlfile.Value) { a.clientID = d.Text(v) },
@@ -46,7 +46,7 @@ func (d *parse) app(v yamlfile.Value) {
 	if !d.Fields(v, known) || !d.needs(v, "client_id", a.clientID) {
 		return
 	}
-	d.once(v, "the app "+a.clientID)
+	d.once(v.Place(), "the app "+a.clientID)
 	d.into.apps = append(d.into.apps, a)
 }
 
@@ -106,7 +106,7 @@ func (d *parse) clientSecret(v yamlfile.Value) (hash [32]byte, ok bool) {
 var forbidden = []string{"roles", "grants", "operator", "admin", "administrator"}
 
 func (d *parse) person(v yamlfile.Value, home *orgRecord) {
-	p := personRecord{at: v}
+	p := personRecord{at: v.Place()}
 	vouched := ""
 	known := map[string]func(yamlfile.Value){
 		"id":                func(v yamlfile.Value) { p.id = directory.PersonID(d.id(v, "per_")) },
@@ -142,10 +142,10 @@ func (d *parse) person(v yamlfile.Value, home *orgRecord) {
 		d.needs(v, "email", p.email)
 	}
 	if p.vouched && p.email != "" {
-		d.once(v, "the person "+p.email+" of "+p.realm+", at home in "+p.home)
+		d.once(v.Place(), "the person "+p.email+" of "+p.realm+", at home in "+p.home)
 	}
 	if p.id != "" {
-		d.once(v, "the person "+string(p.id))
+		d.once(v.Place(), "the person "+string(p.id))
 	}
 	d.into.people = append(d.into.people, p)
 }
@@ -161,7 +161,7 @@ func (d *parse) email(v yamlfile.Value) string {
 }
 
 func (d *parse) identity(v yamlfile.Value) identityRecord {
-	i := identityRecord{at: v}
+	i := identityRecord{at: v.Place()}
 	d.Fields(v, map[string]func(yamlfile.Value){
 		"organization": func(v yamlfile.Value) { i.org = d.Text(v) },
 		"connection":   func(v yamlfile.Value) { i.connection = d.Text(v) },
@@ -175,7 +175,7 @@ func (d *parse) identity(v yamlfile.Value) identityRecord {
 }
 
 func (d *parse) membership(v yamlfile.Value) membershipRecord {
-	m := membershipRecord{at: v, kind: "member"}
+	m := membershipRecord{at: v.Place(), kind: "member"}
 	d.Fields(v, map[string]func(yamlfile.Value){
 		"organization": func(v yamlfile.Value) { m.org = d.Text(v) },
 		"kind":         func(v yamlfile.Value) { m.kind = d.Choice(v, "member", "guest") },

@@ -72,7 +72,8 @@ func (s shape) fields(r *reader, known map[string]func(yamlfile.Value), p *patch
 	for _, m := range s.members {
 		known[m.key] = func(v yamlfile.Value) {
 			if read := m.read(r, v); read.IsValid() {
-				*p = append(*p, func(target reflect.Value) { target.Field(m.index).Set(read) })
+				index := m.index // alone: the rest of m need not be kept for every line of a file
+				*p = append(*p, func(target reflect.Value) { target.Field(index).Set(read) })
 			} else if nested := m.nested(r, v); nested != nil {
 				*p = append(*p, nested)
 			}

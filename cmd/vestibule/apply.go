@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -114,7 +115,22 @@ func (c *manifestRun) complete(flags *flag.FlagSet, read func() (*settings, erro
 	return err
 }
 
+// planMemory is from where on a plan pays for memory with time: 100,000 organizations need about half of it
+// at once, and the collector, which lets the heap grow to a multiple of what is in use (gcPercent), keeps to it.
+// GOMEMLIMIT says otherwise.
+const planMemory = 640 << 20
+
+// frugal keeps the process to planMemory until it is told that it is over.
+func frugal() (over func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(planMemory)
+	return func() { debug.SetMemoryLimit(before) }
+}
+
 func (c *manifestRun) run(ctx context.Context, out, errs io.Writer, do func(*manifest.Service, *manifest.Manifest) error) error {
+	defer frugal()()
 	files, done, err := openFiles(c.files)
 	defer done()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 type Reader struct{ Problems Problems }
 
 // Say notes that something is wrong with v.
-func (r *Reader) Say(v Value, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{At: v.At(), Path: v.Path, Text: fmt.Sprintf(format, args...)})
+func (r *Reader) Say(v Placed, format string, args ...any) {
+	r.Problems = append(r.Problems, v.problem(fmt.Sprintf(format, args...)))
 }
 
 // Err is the Problems, nil when there are none.

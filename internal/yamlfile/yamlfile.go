@@ -29,13 +29,39 @@ type Value struct {
 	node *yaml.Node
 }
 
-// At is where the value stands, for people and editors: "realm.yaml:12:5".
-func (v Value) At() string {
-	if v.node == nil || v.node.Line == 0 {
-		return v.File
-	}
-	return fmt.Sprintf("%s:%d:%d", v.File, v.node.Line, v.node.Column)
+// Place is where a value stands. It may be kept for as long as somebody could want to know: a Value holds
+// the whole file that it stands in.
+type Place struct {
+	File         string
+	Path         string
+	line, column int32 // 0 where there is none
 }
+
+// Place is where the value stands.
+func (v Value) Place() Place {
+	p := Place{File: v.File, Path: v.Path}
+	if v.node != nil {
+		p.line, p.column = int32(v.node.Line), int32(v.node.Column)
+	}
+	return p
+}
+
+// At is where the value stands, for people and editors: "realm.yaml:12:5".
+func (v Value) At() string { return v.Place().At() }
+
+// At is the place for people and editors: "realm.yaml:12:5".
+func (p Place) At() string {
+	if p.line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.line, p.column)
+}
+
+func (v Value) problem(text string) Problem { return v.Place().problem(text) }
+func (p Place) problem(text string) Problem { return Problem{At: p.At(), Path: p.Path, Text: text} }
+
+// Placed is what problems are said of: a Value or its Place.
+type Placed interface{ problem(text string) Problem }
 
 // Line is the value's line in its file, from 1.
 func (v Value) Line() int { return v.node.Line }
