@@ -57,6 +57,9 @@ func (s *Store) reached(ctx context.Context) error {
 }
 
 func (s *Store) shortLived(ctx context.Context) error {
+	if s.beside {
+		return nil // a command beside the service uses none
+	}
 	if s.epochs != nil {
 		return s.epochs.answers(ctx)
 	}
