@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,10 +42,19 @@ type RegistrationTokens interface {
 	RegistrationToken(ctx context.Context, hash [sha256.Size]byte, now time.Time) (RegistrationToken, error)
 	// UseRegistrationToken takes one use away, or ErrRegistrationToken.
 	UseRegistrationToken(ctx context.Context, hash [sha256.Size]byte, now time.Time) error
+	// RegistrationTokenList lists those that are kept, used up and over or not, by when they were made.
+	RegistrationTokenList(ctx context.Context) ([]RegistrationToken, error)
+	// RemoveRegistrationToken: ErrRegistrationToken when there is none.
+	RemoveRegistrationToken(ctx context.Context, hash [sha256.Size]byte) error
 }
+
+// Handle is what people call a token by: the beginning of its hash, which opens nothing.
+func (t RegistrationToken) Handle() string { return hex.EncodeToString(t.Hash[:6]) }
 
 var (
 	ErrRegistrationToken         = fault.New(fault.Unauthenticated, "broker.registration_token", "This registration token is unknown, over or used up.")
+	ErrNoRegistrationToken       = fault.New(fault.NotFound, "broker.registration_token_unknown", "There is no such registration token.")
+	ErrManyRegistrationTokens    = fault.New(fault.Conflict, "broker.registration_token_ambiguous", "Several registration tokens have that name: call the one by its id.")
 	ErrRegistrationTokenSettings = fault.New(fault.Invalid, "broker.registration_token_settings", "The registration token's settings are incomplete or wrong.")
 )
 
@@ -90,6 +100,55 @@ func (b *Broker) AddRegistrationToken(ctx context.Context, a directory.Actor, t 
 		return "", err
 	}
 	return token, nil
+}
+
+// RegistrationTokensMade lists the initial access tokens that are kept.
+func (b *Broker) RegistrationTokensMade(ctx context.Context, a directory.Actor) ([]RegistrationToken, error) {
+	if err := directory.Allow(a, "", directory.ManageApps); err != nil {
+		return nil, err
+	}
+	return b.Registrations.RegistrationTokenList(ctx)
+}
+
+// RevokeRegistrationToken ends a token, called by its handle or, where it is the only one of that name, by its
+// name. What was registered by it stays.
+func (b *Broker) RevokeRegistrationToken(ctx context.Context, a directory.Actor, called string) error {
+	if err := directory.Allow(a, "", directory.ManageApps); err != nil {
+		return err
+	}
+	return b.Tx.InTx(ctx, func(ctx context.Context) error {
+		list, err := b.Registrations.RegistrationTokenList(ctx)
+		if err != nil {
+			return err
+		}
+		t, err := calledSo(list, called)
+		if err != nil {
+			return err
+		}
+		if err := b.Registrations.RemoveRegistrationToken(ctx, t.Hash); err != nil {
+			return err
+		}
+		return b.recordApp(ctx, a.Ref(), audit.AppTokenRevoked, audit.Ref{Kind: "registration_token", ID: t.Name}, nil)
+	})
+}
+
+func calledSo(list []RegistrationToken, called string) (RegistrationToken, error) {
+	var named []RegistrationToken
+	for _, t := range list {
+		if t.Handle() == called {
+			return t, nil
+		}
+		if t.Name == called {
+			named = append(named, t)
+		}
+	}
+	switch len(named) {
+	case 0:
+		return RegistrationToken{}, ErrNoRegistrationToken
+	case 1:
+		return named[0], nil
+	}
+	return RegistrationToken{}, ErrManyRegistrationTokens
 }
 
 func (b *Broker) recordApp(ctx context.Context, actor audit.Ref, act audit.Action, target audit.Ref, detail map[string]string) error {

@@ -43,6 +43,37 @@ func (s *Store) RegistrationToken(ctx context.Context, hash [sha256.Size]byte, n
 	return t, json.Unmarshal([]byte(orgs), &t.Orgs)
 }
 
+// RegistrationTokenList reads all that are kept: an operator makes few.
+func (s *Store) RegistrationTokenList(ctx context.Context) ([]broker.RegistrationToken, error) {
+	var out []broker.RegistrationToken
+	var orgs []string
+	_, err := s.rows(ctx, "SELECT hash, realm_id, name, orgs, first_party, created_at, expires_at, uses_left FROM registration_tokens ORDER BY created_at, hash", func(r *row) {
+		var t broker.RegistrationToken
+		copy(t.Hash[:], r.bytes())
+		t.Realm, t.Name = directory.RealmID(r.text()), r.text()
+		orgs = append(orgs, r.text())
+		t.FirstParty, t.CreatedAt, t.Expires, t.Uses = r.bool(), r.time(), r.time(), int(r.int())
+		out = append(out, t)
+	})
+	for i := range out {
+		if err == nil {
+			err = json.Unmarshal([]byte(orgs[i]), &out[i].Orgs)
+		}
+	}
+	return out, err
+}
+
+// RemoveRegistrationToken ends a token.
+func (s *Store) RemoveRegistrationToken(ctx context.Context, hash [sha256.Size]byte) error {
+	return s.write(ctx, func(ctx context.Context, x *tx) error {
+		n, err := x.exec("DELETE FROM registration_tokens WHERE hash = $1", hash[:])
+		if err == nil && n == 0 {
+			return broker.ErrRegistrationToken
+		}
+		return err
+	})
+}
+
 // UseRegistrationToken takes one use away; of many at once no more succeed than there are uses.
 func (s *Store) UseRegistrationToken(ctx context.Context, hash [sha256.Size]byte, now time.Time) error {
 	return s.write(ctx, func(ctx context.Context, x *tx) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker"
@@ -17,16 +19,23 @@ var appCommands = []sub{
 	{"list", "show the apps", runAppList},
 	{"show", "show what an app is registered as", runAppShow},
 	{"rotate-secret", "give an app another secret", runAppRotateSecret},
-	{"registration-token", "let somebody register apps by RFC 7591", runRegistrationToken},
+	{"registration-token", "let somebody register apps by RFC 7591; list and revoke what does", runRegistrationToken},
 }
 
 func runApp(ctx context.Context, args []string, out, errs io.Writer) error {
 	return runSub(ctx, "app", appCommands, args, out, errs)
 }
 
-// runRegistrationToken makes an initial access token and prints it, once.
+// runRegistrationToken makes an initial access token and prints it, once; or lists and revokes those that
+// were made, which are therefore never called "list" or "revoke".
 func runRegistrationToken(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("app registration-token", "NAME", "Makes a token with which apps may register themselves at /register. NAME says for people who has it.\nIt is printed once and kept as a hash. Whatever is registered by it may be used by the organizations named here, else by nobody until you say so.", errs)
+	if len(args) > 0 && args[0] == "list" {
+		return runRegistrationTokenList(ctx, args[1:], out, errs)
+	}
+	if len(args) > 0 && args[0] == "revoke" {
+		return runRegistrationTokenRevoke(ctx, args[1:], out, errs)
+	}
+	flags := newFlags("app registration-token", "NAME", "Makes a token with which apps may register themselves at /register. NAME says for people who has it.\nIt is printed once and kept as a hash. Whatever is registered by it may be used by the organizations named here, else by nobody until you say so.\nThe words list and revoke in the place of NAME show the tokens that were made, and end one.", errs)
 	read := configFlags(flags, false)
 	realm := flags.String("realm", "main", "the `handle` of the realm that the apps are of")
 	orgs := flags.String("orgs", "", "`handles` of organizations of that realm that may use the apps at once, separated by commas")
@@ -37,8 +46,8 @@ func runRegistrationToken(ctx context.Context, args []string, out, errs io.Write
 	if err != nil {
 		return err
 	}
-	if len(names) != 1 {
-		return misused(flags, "Name who gets the token, in one word.")
+	if len(names) != 1 || names[0] == "list" || names[0] == "revoke" {
+		return misused(flags, "Name who gets the token, in one word. The words list and revoke stand first.")
 	}
 	_, db, err := commandStore(ctx, read, errs)
 	if err != nil {
@@ -49,15 +58,75 @@ func runRegistrationToken(ctx context.Context, args []string, out, errs io.Write
 	if t.Realm, t.Orgs, err = placesOf(ctx, db, *realm, *orgs); err != nil {
 		return err
 	}
-	b := &broker.Broker{
-		Registrations: db, Directory: &directory.Service{Orgs: db}, Tx: db, Audit: db, Now: time.Now,
-	}
-	token, err := b.AddRegistrationToken(ctx, commandLine, t)
+	token, err := registrar(db).AddRegistrationToken(ctx, commandLine, t)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(out, token)
 	return err
+}
+
+func runRegistrationTokenList(ctx context.Context, args []string, out, errs io.Writer) error {
+	flags := newFlags("app registration-token list", "", "Shows the registration tokens that were made, until a day after they were over.", errs)
+	read := configFlags(flags, false)
+	rest, err := parseAnywhere(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return misused(flags, "It takes no arguments, only flags.")
+	}
+	_, db, err := commandStore(ctx, read, errs)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	list, err := registrar(db).RegistrationTokensMade(ctx, commandLine)
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tNAME\tLEFT\tUNTIL\tFIRST PARTY\tORGANIZATIONS")
+	for _, token := range list {
+		left := strconv.Itoa(token.Uses)
+		if !time.Now().Before(token.Expires) {
+			left = "over"
+		}
+		orgs := make([]string, len(token.Orgs))
+		for i, id := range token.Orgs {
+			orgs[i] = string(id)
+			if chain, err := db.OrgChain(ctx, id); err == nil {
+				orgs[i] = chain.Org().Handle
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%t\t%s\n", token.Handle(), plainLine(token.Name), left, token.Expires.UTC().Format(time.RFC3339), token.FirstParty, strings.Join(orgs, ","))
+	}
+	return t.Flush()
+}
+
+func runRegistrationTokenRevoke(ctx context.Context, args []string, _, errs io.Writer) error {
+	flags := newFlags("app registration-token revoke", "ID", "Ends a registration token, called by the id that list shows, or by its name where no other has it. What was\nregistered by it stays: vestibule app list shows the apps.", errs)
+	read := configFlags(flags, false)
+	called, err := parseAnywhere(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(called) != 1 {
+		return misused(flags, "Name the token: vestibule app registration-token list shows those that there are.")
+	}
+	_, db, err := commandStore(ctx, read, errs)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return registrar(db).RevokeRegistrationToken(ctx, commandLine, called[0])
+}
+
+// registrar is as much of the broker as registration tokens need.
+func registrar(db *store.Store) *broker.Broker {
+	return &broker.Broker{
+		Registrations: db, Directory: &directory.Service{Orgs: db}, Tx: db, Audit: db, Now: time.Now,
+	}
 }
 
 // placesOf finds a realm and organizations of it by their handles.

@@ -524,6 +524,59 @@ func TestTheCommandMakesARegistrationToken(t *testing.T) {
 	}
 }
 
+// Whoever lost a token, or should have it no longer, registers nothing more; what was registered stays.
+func TestTheCommandListsAndRevokesRegistrationTokens(t *testing.T) {
+	w := newWorld(t)
+	w.addOIDC("acme", nil)
+	database := w.place()
+	command := func(line string) (string, int) {
+		var said bytes.Buffer
+		status := run(t.Context(), strings.Fields("app registration-token "+line+database), &said, &said)
+		return said.String(), status
+	}
+	lost, _ := command("partners -orgs acme -uses 3")
+	other, _ := command("partners")
+	alone, _ := command("vendor")
+	got := w.register(strings.TrimSpace(lost), nil)
+	listed, status := command("list")
+	if status != 0 || strings.Count(listed, "partners") != 2 || !strings.Contains(listed, "vendor") || strings.Contains(listed, "vrg_") {
+		t.Fatalf("%d %s", status, listed)
+	}
+	var id string
+	for line := range strings.Lines(listed) {
+		if f := strings.Fields(line); f[1] == "partners" && f[2] == "2" && f[5] == "acme" {
+			id = f[0]
+		}
+	}
+	if said, status := command("revoke partners"); status == 0 || !strings.Contains(said, "Several") {
+		t.Errorf("by a name that two have: %d %s", status, said)
+	}
+	for line, says := range map[string]string{"revoke nobody": "no such registration token", "revoke": "Name the token", "list x": "no arguments", "-uses 2 list": "stand first"} {
+		if said, status := command(line); status == 0 || !strings.Contains(said, says) {
+			t.Errorf("%s: %d %s", line, status, said)
+		}
+	}
+	for _, called := range []string{id, "vendor"} {
+		if said, status := command("revoke " + called); status != 0 {
+			t.Errorf("revoke %s: %d %s", called, status, said)
+		}
+	}
+	for what, token := range map[string]string{"by its id": lost, "by its name": alone} {
+		if got := w.register(strings.TrimSpace(token), nil); got.Status != 401 {
+			t.Errorf("revoked %s: %d %s", what, got.Status, got.raw)
+		}
+	}
+	if got := w.register(strings.TrimSpace(other), nil); got.Status != 201 {
+		t.Errorf("the other of that name: %d %s", got.Status, got.raw)
+	}
+	if got := w.registration("GET", got.text("registration_client_uri"), got.text("registration_access_token"), nil); got.Status != 200 {
+		t.Errorf("what was registered: %d", got.Status)
+	}
+	if n := len(w.details(audit.AppTokenRevoked, "partners")) + len(w.details(audit.AppTokenRevoked, "vendor")); n != 2 {
+		t.Errorf("%d revocations recorded", n)
+	}
+}
+
 // An app cannot register in another's sector and then move there to learn the other's subjects.
 func TestARegisteredAppsSectorFollowsItsAddresses(t *testing.T) {
 	w := newWorld(t)

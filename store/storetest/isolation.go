@@ -30,6 +30,7 @@ var global = map[string]string{
 	"ClaimRevocations": "the platform's", "KeepRevocation": "by claim", "FinishRevocation": "by claim",
 	"SessionsWith": "apps are the platform's", "RevokeTokensFor": "apps are the platform's",
 	"CreateRegistrationToken": "the platform's", "RegistrationToken": "by secret", "UseRegistrationToken": "by secret",
+	"RegistrationTokenList": "the platform's", "RemoveRegistrationToken": "the platform's",
 	"RealmList": "the platform's: for export", "AppList": "apps are the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
 }

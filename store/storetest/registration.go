@@ -49,4 +49,15 @@ func registration(t *testing.T, w *World) {
 	ok(t, w.UseRegistrationToken(w.ctx, over.Hash, now.Add(time.Hour-time.Second)))
 	_, err = w.RegistrationToken(w.ctx, [32]byte{10}, now)
 	is(t, err, broker.ErrRegistrationToken)
+
+	list, err := w.RegistrationTokenList(w.ctx)
+	ok(t, err)
+	token.Uses, over.Uses = 0, 4
+	same(t, list, []broker.RegistrationToken{token, over})
+	ok(t, w.RemoveRegistrationToken(w.ctx, over.Hash))
+	is(t, w.RemoveRegistrationToken(w.ctx, over.Hash), broker.ErrRegistrationToken)
+	is(t, w.UseRegistrationToken(w.ctx, over.Hash, now), broker.ErrRegistrationToken)
+	list, err = w.RegistrationTokenList(w.ctx)
+	ok(t, err)
+	same(t, list, []broker.RegistrationToken{token})
 }
