@@ -24,7 +24,8 @@ type SessionRef struct {
 	CreatedAt time.Time
 }
 
-// Part is what ends: of one organization, of one app, or of all when both are "".
+// Part is what ends: of one organization, of one app, of one app in one organization, or of all when both are
+// "".
 type Part struct {
 	Org    directory.OrgID
 	App    directory.AppID
@@ -54,7 +55,7 @@ type Endings interface {
 	// SessionsWith lists sessions that an app is signed in to, of whatever organization.
 	SessionsWith(ctx context.Context, app directory.AppID, after directory.SessionID, most int) ([]SessionRef, error)
 	// RevokeTokensIn revokes up to most grants of an organization, of one person or of all when person is
-	// "", and says how many it did. RevokeTokensFor does so for an app.
+	// "", of the Part's app or of all when it names none, and says how many it did. RevokeTokensFor does so for an app.
 	RevokeTokensIn(ctx context.Context, org directory.OrgID, person directory.PersonID, p Part, most int) (int, error)
 	RevokeTokensFor(ctx context.Context, app directory.AppID, p Part, most int) (int, error)
 }

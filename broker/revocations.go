@@ -133,6 +133,9 @@ func (b *Broker) stepsOf(ctx context.Context, v directory.Revocation) ([]step, e
 			n, err := b.Endings.RevokeTokensFor(ctx, part.App, part, revokeBatch)
 			return n < revokeBatch, err
 		}}, nil
+	case directory.RevokeEntitlement:
+		part.App = directory.AppID(v.Ref)
+		return b.stepsOfEntitlement(ctx, v, part)
 	case directory.RevokePerson, directory.RevokeMembership:
 		return b.stepsOfPerson(ctx, v, part)
 	}
@@ -157,6 +160,30 @@ func (b *Broker) stepsOfOrg(ctx context.Context, v directory.Revocation, part Pa
 				return b.Endings.SessionsIn(ctx, org, after.ID, endBatch)
 			}),
 			b.revokeIn(org, "", part))
+	}
+	return out, nil
+}
+
+// stepsOfEntitlement ends an app's part of what people have in each organization that may not use it now.
+func (b *Broker) stepsOfEntitlement(ctx context.Context, v directory.Revocation, part Part) ([]step, error) {
+	orgs, err := b.Orders.OrgsBelow(ctx, v.Org)
+	if err != nil {
+		return nil, err
+	}
+	var out []step
+	for _, org := range orgs {
+		entitled, err := b.Directory.Entitled(ctx, org, part.App)
+		if err != nil {
+			return nil, err
+		}
+		if entitled {
+			continue
+		}
+		here := part
+		here.Org = org
+		out = append(out, b.endEach(here, func(ctx context.Context, after SessionRef) ([]SessionRef, error) {
+			return b.Endings.SessionsIn(ctx, org, after.ID, endBatch)
+		}), b.revokeIn(org, "", here))
 	}
 	return out, nil
 }

@@ -150,26 +150,39 @@ func DomainName(name string) (string, error) {
 	return ascii, nil
 }
 
-// Entitle lets an organization's people use an app.
+// Entitle lets an organization's people use an app. What is below it and used the app by its leave, and now
+// may not, is ended.
 func (s *Service) Entitle(ctx context.Context, a Actor, e Entitlement) error {
 	if err := Allow(a, e.Org, ManageApps); err != nil {
 		return err
 	}
 	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		before, err := s.Entitled(ctx, e.Org, e.App)
+		if err != nil {
+			return err
+		}
 		if err := s.PutEntitlement(ctx, e.Org, e); err != nil {
 			return err
+		}
+		if before && !e.Below { // it may have held for all below until now
+			if err := s.order(ctx, RevokeEntitlement, e.Org, string(e.App), EndedNotUsed); err != nil {
+				return err
+			}
 		}
 		return s.record(ctx, a, e.Org, audit.AppEntitled, audit.Ref{Kind: "app", ID: string(e.App)}, nil)
 	})
 }
 
-// Unentitle ends an organization's use of an app.
+// Unentitle ends an organization's use of an app, and what the app was given there.
 func (s *Service) Unentitle(ctx context.Context, a Actor, org OrgID, app AppID) error {
 	if err := Allow(a, org, ManageApps); err != nil {
 		return err
 	}
 	return s.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := s.RemoveEntitlement(ctx, org, app); err != nil {
+			return err
+		}
+		if err := s.order(ctx, RevokeEntitlement, org, string(app), EndedNotUsed); err != nil {
 			return err
 		}
 		return s.record(ctx, a, org, audit.AppUnentitled, audit.Ref{Kind: "app", ID: string(app)}, nil)

@@ -20,6 +20,9 @@ const (
 	RevokeOrg RevocationKind = "org"
 	// RevokeApp ends what an app was given: Ref is the app, Org "".
 	RevokeApp RevocationKind = "app"
+	// RevokeEntitlement ends what an app was given in an organization and all below it, wherever they may no
+	// longer use it: Ref is the app.
+	RevokeEntitlement RevocationKind = "entitlement"
 )
 
 // Revocation orders that sessions and tokens of before At are over. This room cannot end sessions: it
@@ -41,6 +44,7 @@ const (
 	EndedSuspended = "suspended"
 	EndedRemoved   = "removed"
 	EndedSignedOut = "signed out everywhere"
+	EndedNotUsed   = "the organization uses the app no longer"
 )
 
 // keepRevocation is longer than any access token lives.

@@ -105,6 +105,8 @@ func (s *Store) EndApps(ctx context.Context, home directory.OrgID, id directory.
 			AND EXISTS (SELECT 1 FROM sessions WHERE id = $2 AND home_id = $4)`
 		args := []any{w.At, id, w.Before, home}
 		switch {
+		case w.Org != "" && w.App != "":
+			q, args = q+" AND org_id = $5 AND app_id = $6", append(args, w.Org, w.App)
 		case w.Org != "":
 			q, args = q+" AND org_id = $5", append(args, w.Org)
 		case w.App != "":
@@ -152,10 +154,16 @@ func (s *Store) SessionsWith(ctx context.Context, app directory.AppID, after dir
 		ORDER BY a.session_id LIMIT $3`, app, after, most)
 }
 
-// RevokeTokensIn revokes some of the grants of an organization, of one person or of all when person is "".
+// RevokeTokensIn revokes some of the grants of an organization, of one person or of all when person is "",
+// of one app or of all.
 func (s *Store) RevokeTokensIn(ctx context.Context, org directory.OrgID, person directory.PersonID, w broker.Part, most int) (int, error) {
-	if person == "" {
+	switch {
+	case person == "" && w.App == "":
 		return s.revokeSome(ctx, "org_id = $3", org, w, most)
+	case person == "":
+		return s.revokeSome(ctx, "org_id = $3 AND app_id = $6", org, w, most, w.App)
+	case w.App != "":
+		return s.revokeSome(ctx, "org_id = $3 AND person_id = $6 AND app_id = $7", org, w, most, person, w.App)
 	}
 	return s.revokeSome(ctx, "org_id = $3 AND person_id = $6", org, w, most, person)
 }

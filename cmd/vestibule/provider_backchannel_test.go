@@ -266,6 +266,13 @@ func TestWhateverEndsASessionTellsItsApps(t *testing.T) {
 			revive: func(w *world, _ company, _ directory.Person) error {
 				return w.h.broker.SetAppStatus(ctx, operator, w.app.ID, directory.Active)
 			}},
+		"the organization uses the app no longer": {goesOn: true,
+			end: func(w *world, c company, _ directory.Person, _ *browser, _ directory.SessionID) error {
+				return w.h.directory.Unentitle(ctx, operator, c.org, w.app.ID)
+			},
+			revive: func(w *world, c company, _ directory.Person) error {
+				return w.h.directory.Entitle(ctx, operator, directory.Entitlement{Org: c.org, App: w.app.ID})
+			}},
 		"an administrator ends the session": {
 			end: func(w *world, c company, p directory.Person, _ *browser, id directory.SessionID) error {
 				return w.h.broker.EndSession(ctx, operator, c.org, p.ID, id)

@@ -50,9 +50,16 @@ func endings(t *testing.T, w *World) {
 	one, err := w.EndApps(w.ctx, v.Org.ID, v.Session.ID, broker.Part{App: w.emea.App.ID, Before: now.Add(time.Hour), At: now})
 	ok(t, err)
 	same(t, []any{len(one), one[0].SID}, []any{1, "sid-late"})
+	// An app's part of one organization alone: not that of another app, nor of another organization.
+	apart, err := w.EndApps(w.ctx, v.Org.ID, v.Session.ID, broker.Part{Org: w.mex.Org.ID, App: v.App.ID, Before: now.Add(time.Hour), At: now})
+	ok(t, err)
+	same(t, len(apart), 0)
+	apart, err = w.EndApps(w.ctx, v.Org.ID, v.Session.ID, broker.Part{Org: w.mex.Org.ID, App: w.mex.App.ID, Before: now.Add(time.Hour), At: now})
+	ok(t, err)
+	same(t, []any{len(apart), apart[0].SID}, []any{1, "sid-other"})
 	rest, err := w.EndApps(w.ctx, v.Org.ID, v.Session.ID, broker.Part{Before: now.Add(time.Hour), At: now})
 	ok(t, err)
-	same(t, []any{len(rest), rest[0].SID, rest[1].SID}, []any{2, "sid-new", "sid-other"})
+	same(t, []any{len(rest), rest[0].SID}, []any{1, "sid-new"})
 
 	ref := broker.SessionRef{ID: v.Session.ID, Home: v.Org.ID, Realm: v.Realm.ID, Person: v.Person.ID, CreatedAt: now}
 	for name, page := range map[string]func(after broker.SessionRef) ([]broker.SessionRef, error){
@@ -93,6 +100,13 @@ func endings(t *testing.T, w *World) {
 		ok(t, w.CreateToken(w.ctx, v.Org.ID, g))
 	}
 	till := broker.Part{Before: now.Add(2 * time.Minute), At: now, Reason: "suspended"}
+	none := till
+	none.App = w.mex.App.ID
+	for _, person := range []directory.PersonID{"", v.Person.ID} {
+		n, err := w.RevokeTokensIn(w.ctx, v.Org.ID, person, none, 3)
+		ok(t, err)
+		same(t, n, 0) // another app's grants alone
+	}
 	n, err := w.RevokeTokensIn(w.ctx, v.Org.ID, v.Person.ID, till, 3)
 	ok(t, err)
 	same(t, n, 3)
