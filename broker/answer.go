@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/templates"
@@ -78,6 +79,9 @@ func (b *Broker) Decline(ctx context.Context, payload json.RawMessage, why error
 	app, err := b.Apps.AppByID(ctx, req.App)
 	if err != nil {
 		return flows.Decline{}, err
+	}
+	if app.Status != directory.Active {
+		return flows.Decline{Stopped: true}, nil
 	}
 	if !app.allows(req.RedirectURI) || !postable(req.RedirectURI) {
 		return flows.Decline{}, nil // given up, or an address that no page of ours links to

@@ -308,9 +308,13 @@ func (a App) presents(secret string, now time.Time) bool {
 	return ok == 1
 }
 
-// facts is what a login says about the app.
+// facts is what a login says about the app. To one that is switched off no page of ours leads.
 func (a App) facts() flows.AppFacts {
-	return flows.AppFacts{ID: a.ID, Name: a.Name, Home: a.Home, Connections: a.Connections}
+	f := flows.AppFacts{ID: a.ID, Name: a.Name, Home: a.Home, Connections: a.Connections}
+	if a.Status != directory.Active {
+		f.Home = ""
+	}
+	return f
 }
 
 // NewClientSecret makes a secret of 256 random bits and what is kept of it.

@@ -98,6 +98,9 @@ func (b *Broker) otherThanMeant(ctx context.Context, req authRequest, person dir
 	if err != nil {
 		return false, err
 	}
+	if app.Status != directory.Active {
+		return false, ErrApp // which is told nothing, not even this
+	}
 	if !app.allows(req.RedirectURI) {
 		return false, errGivenUp
 	}

@@ -425,6 +425,9 @@ func (e *Engine) wayBack(ctx context.Context, l *Login, f *Failure) {
 	if f.Decline, err = d.Decline(ctx, l.Request.Payload, f.Err); err != nil {
 		e.Log.WarnContext(ctx, "no way back to the app", "error", err)
 	}
+	if f.Decline.Stopped {
+		f.App.Home = ""
+	}
 }
 
 // keepTrace stores the story of a login that failed, under the code that its page shows. Where too many

@@ -127,6 +127,8 @@ type Decliner interface {
 type Decline struct {
 	URL    string
 	Fields []templates.FormField
+	// Stopped: the app was switched off meanwhile, and no page of ours leads to it at all.
+	Stopped bool
 }
 
 // Opener opens a connection for use; opened ones are kept, bounded in time and number of callers.

@@ -337,6 +337,45 @@ func TestWhateverEndsASessionTellsItsApps(t *testing.T) {
 	}
 }
 
+// An organization may use an app by the leave of one above it. What was given by that leave ends with it,
+// also when the one above keeps the app for itself; where it uses the app in its own right, all goes on.
+func TestS6WhatWasGivenByTheLeaveOfAnotherEndsWithIt(t *testing.T) {
+	w := newWorld(t)
+	w.app.ID = "" // nobody is entitled to anything but what follows
+	top := w.addOrg("group", "")
+	leave, right := w.connectOIDC(w.addOrg("leave", top), "leave", nil), w.connectOIDC(w.addOrg("right", top), "right", nil)
+	r := newReceiver(t, nil)
+	app, secret := w.addApp("told", func(a *broker.App) { r.told(a); refreshing(a) })
+	w = w.as(app, secret)
+	entitle := func(org directory.OrgID, below bool) {
+		t.Helper()
+		w.must(w.h.directory.Entitle(t.Context(), operator, directory.Entitlement{Org: org, App: app.ID, Below: below}))
+	}
+	entitle(right.org, false)
+	told := 0
+	for name, end := range map[string]func() error{
+		"taken away":                func() error { return w.h.directory.Unentitle(t.Context(), operator, top, app.ID) },
+		"kept for the one above it": func() error { entitle(top, false); return nil },
+	} {
+		entitle(top, true)
+		mine, theirs := newBrowser(t).signIn(w, away(leave.org)), newBrowser(t).signIn(w, away(right.org))
+		w.must(end())
+		told++
+		if got := r.wait(told)[told-1]; got["sid"] != claims(t, mine.ID)["sid"] {
+			t.Errorf("%s: told of another session: %v", name, got)
+		}
+		w.settled(leave.org, right.org)
+		entitle(top, true)
+		w.refresh(mine.Refresh).refused(t, name+", and given again", "invalid_grant")
+		if tok := w.refresh(theirs.Refresh); tok.Status != http.StatusOK {
+			t.Errorf("%s: who uses the app in its own right: %s", name, tok.raw)
+		}
+		if n := r.count(); n != told {
+			t.Errorf("%s: told %d times, want %d", name, n, told)
+		}
+	}
+}
+
 func (w *world) parentOf(org directory.OrgID) directory.OrgID {
 	chain, err := w.h.directory.OrgChain(context.Background(), org)
 	w.must(err)

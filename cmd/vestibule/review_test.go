@@ -48,6 +48,42 @@ func TestACodeIsNeverSentToAnAddressThatTheAppGaveUpMeanwhile(t *testing.T) {
 	b.nothing(w, p)
 }
 
+// An app that was switched off while somebody was at their provider is told nothing, and no page leads to it:
+// whoever took it over must not go on receiving people by our hand.
+func TestS6AnAppThatIsStoppedMeanwhileIsToldNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		ask   func(url.Values)
+		spoil func(w *world, c company)
+	}{
+		"nothing else is wrong": {},
+		"somebody else signed in than it means": {ask: func(v url.Values) {
+			v.Set("claims", `{"id_token":{"sub":{"value":"somebody else"}}}`)
+		}},
+		"whoever comes is no member": {spoil: func(w *world, c company) {
+			w.must(w.h.directory.EndMembership(w.t.Context(), operator, c.org, w.person(c, "acme-1").ID))
+		}},
+	} {
+		w := newWorld(t)
+		co := w.addOIDC("acme", nil)
+		newBrowser(t).signIn(w, in(co.org)) // so that the person is there
+		b := newBrowser(t)
+		answer := b.atProvider(w, b.depart(w, w.request(func(v url.Values) {
+			in(co.org)(v)
+			if c.ask != nil {
+				c.ask(v)
+			}
+		})))
+		w.must(w.h.broker.SetAppStatus(t.Context(), operator, w.app.ID, directory.Suspended))
+		if c.spoil != nil {
+			c.spoil(w, co)
+		}
+		p := b.follow(b.deliver(answer))
+		if p.status < 400 || strings.Contains(p.body+p.header.Get("Location"), "127.0.0.1:5555") || p.url.Host == "127.0.0.1:5555" {
+			t.Errorf("%s: %d at %s: %s", name, p.status, p.url, p.body)
+		}
+	}
+}
+
 // RFC 6749 section 3.1.2: a redirect URI has no fragment, not even an empty one that swallows the answer.
 func TestALoopbackAddressVariesInItsPortAlone(t *testing.T) {
 	w := newWorld(t)
