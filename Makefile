@@ -33,11 +33,12 @@ test-long: TOOLS += javac:default-jdk-headless mvn:maven $(shell ruby -rrails -r
 
 # The race detector needs a C compiler and takes three to ten times as long, so it runs without browsers,
 # without packages that make RSA keys all day or only read files (RACE_NOT), and in `make test` without the
-# tests whose work is done in other processes, which it does not watch, or which compare times or files
-# (RACE_SKIP). What broker, store, flows, delivery and upstream do at once is all watched.
+# tests whose work is done in other processes, which it does not watch, or which compare times or files, or
+# ask one thing after the other (RACE_SKIP). What broker, store, flows, delivery and upstream do at once is
+# all watched. `make test-long` races the rest.
 CCOMPILER := $(shell command -v "$$(go env CC)" || command -v gcc || command -v clang || true)
 RACE_NOT  := /internal/(fakeidp|archtest|browsertest)$$|/templatestest$$
-RACE_SKIP ?= ^(TestS16KilledAtAnyMoment|TestS16AfterAKill|TestAfterACleanStop|TestKilledBefore|TestTwoNodesAreOneService|TestTheComposeFile|TestServeAndApply|TestTheExamplesApply|TestARunningServiceFollows|TestServeRefuses|TestADirectoryThat|TestS31.*TakesOneTime|TestTheManual|TestABackupThatCannot|TestABackupRestores|TestABackupOfAnOlder|TestARestored|TestEveryTableIsInTheBackup|TestNoStatementScans)
+RACE_SKIP ?= ^(TestS16KilledAtAnyMoment|TestS16AfterAKill|TestAfterACleanStop|TestKilledBefore|TestTwoNodesAreOneService|TestTheComposeFile|TestServeAndApply|TestTheExamplesApply|TestARunningServiceFollows|TestServeRefuses|TestADirectoryThat|TestS31.*TakesOneTime|TestTheManual|TestDoctor|TestS43TheRecordIsVerified|TestBasicOP|TestConfigOP|TestFormPostOP|TestConformanceOfLogout|TestTheDemonstration|TestTwoDemonstrations|TestADatabaseOfAnother|TestAStartFinds|TestTheCommandTells|TestAProviderOfTheDemonstration|TestABackupThatCannot|TestABackupRestores|TestABackupOfAnOlder|TestARestored|TestEveryTableIsInTheBackup|TestNoStatementScans)
 RACE      ?= $(shell go list -tags quick ./... 2>/dev/null | grep -vE '$(RACE_NOT)')
 
 test: tools check

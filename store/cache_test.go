@@ -178,3 +178,33 @@ func TestASweptLogForgetsEverything(t *testing.T) {
 		t.Errorf("still %q", chain.Org().Name)
 	}
 }
+
+// Whoever was outrun by another process decides again on what is now, without waiting for the poll: a login
+// goes on under the new configuration, and does not end for it.
+func TestWhoeverWasOutrunDecidesOnWhatIsNow(t *testing.T) {
+	eachEngine(t, func(t *testing.T, o Options, _ *storetest.Clock) {
+		serve := openTest(t, o)
+		o.Beside = true
+		command := openTest(t, o)
+		org := treeOf(t, serve, 1)
+		for range 10 {
+			must(t, command.UpdateOrg(t.Context(), org.ID, func(o *directory.Org) error { o.Name += "!"; return nil }))
+			var met int64
+			var name string
+			must(t, serve.InTx(t.Context(), func(ctx context.Context) (err error) {
+				chain, err := serve.OrgChain(ctx, org.ID)
+				must(t, err)
+				name = chain.Org().Name
+				met, err = serve.Revision(ctx)
+				return err
+			}))
+			now, err := serve.Revision(t.Context())
+			must(t, err)
+			chain, err := serve.OrgChain(t.Context(), org.ID)
+			must(t, err)
+			if now < met || chain.Org().Name != name {
+				t.Errorf("decides on revision %d and %q, when %d and %q were met", now, chain.Org().Name, met, name)
+			}
+		}
+	})
+}

@@ -43,14 +43,20 @@ func (t *tx) touch(kind, ref string) error {
 // Revision counts the changes of all configuration: organizations, domains, connections, apps,
 // entitlements, documents, keys. In a transaction it is exact and stays so until it commits: whoever
 // changes configuration waits for that. Else it is what reads reflect now, so a caller takes it first,
-// reads and decides, and compares it in the transaction that acts on it. While this node does not hear of
-// changes it is ErrBehind.
+// reads and decides, and compares it in the transaction that acts on it. Whoever found there that another
+// process was faster is not kept waiting for the poll: the next who asks first reads what changed, so that
+// deciding again rests on it. While this node does not hear of changes it is ErrBehind.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	t, err := s.txOf(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if t == nil {
+		if s.hearing.known.Load() > s.seen.Load() {
+			if err := s.follow(ctx); err != nil {
+				return 0, err
+			}
+		}
 		return s.seen.Load(), s.Admitting()
 	}
 	if !t.config {
@@ -59,7 +65,8 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 		}
 	}
 	n, err := s.revision(ctx)
-	if n-int64(len(t.touches)) > s.seen.Load() {
+	if others := n - int64(len(t.touches)); others > s.seen.Load() {
+		s.hearing.learn(others)
 		s.hurry()
 	}
 	return n, err
@@ -111,6 +118,12 @@ type hearing struct {
 	alarm *time.Timer
 	late  atomic.Bool
 	stops atomic.Int64 // how often it became late
+	known atomic.Int64 // the highest revision that a transaction met
+}
+
+func (h *hearing) learn(revision int64) {
+	for known := h.known.Load(); known < revision && !h.known.CompareAndSwap(known, revision); known = h.known.Load() {
+	}
 }
 
 // Admitting says whether decisions may rest on what is in memory: ErrBehind when the change log could not

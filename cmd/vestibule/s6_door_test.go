@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/store"
 )
 
 // realms lets a story suspend a realm, which nobody can do yet.
@@ -355,5 +357,32 @@ func TestS15NoWriteRestsOnWhatChangedMeanwhile(t *testing.T) {
 				o.once.Do(func() { t.Error("the change never happened") })
 			})
 		}
+	}
+}
+
+// A login that a command outruns with a change that does not concern it goes on: the door is asked again on
+// what is now, at once, and nobody has to start again.
+func TestALoginGoesOnWhenACommandChangesSomethingElse(t *testing.T) {
+	for door, try := range map[string]func(a *admitted) bool{
+		"redemption":     func(a *admitted) bool { return a.redeem(a.code, a.verifier).Status == http.StatusOK },
+		"code issue":     func(a *admitted) bool { return a.elsewhere.follow(a.elsewhere.deliver(a.answer)).sent() != "" },
+		"single sign-on": func(a *admitted) bool { return a.session.authorize(a.world, a.request(in(a.org))).sent() != "" },
+	} {
+		t.Run(door, func(t *testing.T) {
+			a := admit(t)
+			beside := keptIn(t, a.dir, config{Now: a.clock.now, Log: slog.New(slog.DiscardHandler)}).placed().store()
+			beside.Beside = true
+			command, err := store.Open(t.Context(), beside)
+			a.must(err)
+			t.Cleanup(func() { command.Close() })
+			o := &outrun{Tx: a.h.broker.Tx, change: func() {
+				a.must(command.UpdateOrg(t.Context(), a.org, func(o *directory.Org) error { o.Name = "Another name"; return nil }))
+			}}
+			a.h.broker.Tx = o
+			if !try(a) {
+				t.Errorf("%s ended", door)
+			}
+			o.once.Do(func() { t.Error("the change never happened") })
+		})
 	}
 }
