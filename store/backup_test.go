@@ -39,6 +39,8 @@ func fullWorld(t *testing.T, s *Store) (one, two upstream.Connection, session br
 			must(t, s.CreateSession(t.Context(), one.Org, session))
 			grant = broker.TokenGrant{ID: directory.NewGrantID(s.now()), Org: one.Org, Realm: realm.ID, App: "app_a", Person: p.ID, Session: session.ID, CodeHash: [32]byte{7}, CreatedAt: s.now(), ExpiresAt: s.now().Add(time.Hour)}
 			must(t, s.CreateToken(t.Context(), one.Org, grant))
+			must(t, s.PutConsent(t.Context(), one.Org, broker.Consent{Org: one.Org, Person: p.ID, App: "app_a", Scope: []string{"openid"}, Since: s.now(), UpdatedAt: s.now()}))
+			must(t, s.CreateRegistrationToken(t.Context(), broker.RegistrationToken{Hash: [32]byte{9}, Realm: realm.ID, Name: "partner", CreatedAt: s.now(), Expires: s.now().Add(time.Hour), Uses: 1}))
 		}
 	}
 	must(t, s.InTx(t.Context(), func(ctx context.Context) error { return recordMany(ctx, s, 30) }))
@@ -63,7 +65,7 @@ func everyRow(t *testing.T, s *Store) map[string][][]any {
 		list, err := at.tables()
 		must(t, err)
 		for _, table := range list {
-			if slices.Contains([]string{"sessions", "token_grants", "audit_pending", "audit", "audit_heads", "marks"}, table.Name) {
+			if slices.Contains([]string{"sessions", "token_grants", "audit_pending", "audit", "audit_heads", "marks", "consents", "registration_tokens"}, table.Name) {
 				continue
 			}
 			must(t, at.each(table, func(v []any) error { out[table.Name] = append(out[table.Name], v); return nil }))
@@ -118,6 +120,15 @@ func TestABackupRestoresOnEveryEngine(t *testing.T) {
 						must(t, err)
 						if back.Ended.IsZero() != keep {
 							t.Errorf("keep %v: the session ended %v", keep, back.Ended)
+						}
+						if list, err := r.ConsentsOf(t.Context(), one.Org, session.Person); err != nil || (len(list) == 1) != keep {
+							t.Errorf("keep %v: consents %v, %v", keep, list, err)
+						}
+						if _, err := r.RegistrationToken(t.Context(), [32]byte{9}, clock.Now()); !errors.Is(err, broker.ErrRegistrationToken) {
+							t.Errorf("a registration token is good again: %v", err)
+						}
+						if target.DSN != "" {
+							estimated(t, target.DSN, "people", 1200)
 						}
 						must(t, r.chainAll(t.Context()))
 						if n, err := r.VerifyAudit(t.Context(), ""); err != nil || n != 1 {
@@ -355,4 +366,13 @@ func TestEveryTableIsInTheBackup(t *testing.T) {
 func emptyPostgres(t *testing.T) string {
 	t.Helper()
 	return pgtest.Database(t)
+}
+
+// estimated waits until PostgreSQL knows that a table has so many rows, which without ANALYZE it does not.
+func estimated(t *testing.T, dsn, table string, rows int) {
+	t.Helper()
+	got := pgtest.Query(t, dsn, "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('"+table+"')")
+	if len(got) != 1 || got[0][0] != fmt.Sprint(rows) {
+		t.Errorf("%s: PostgreSQL plans for %v rows, there are %d", table, got, rows)
+	}
 }

@@ -148,7 +148,11 @@ func (p *postgres) migrate(ctx context.Context, dsn string) error {
 	if version >= schema {
 		return nil
 	}
-	return opened(upPostgres(ctx, dsn))
+	if err := upPostgres(ctx, dsn); err != nil {
+		return opened(err)
+	}
+	analyzed(ctx, Options{DSN: dsn, Log: p.log})
+	return nil
 }
 
 func (p *postgres) schema(ctx context.Context) (version, needs int64, err error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,15 +29,17 @@ func VerifyBackup(ctx context.Context, file string, o Options) (Manifest, error)
 
 // Restoring says how a backup is restored.
 type Restoring struct {
-	// KeepSessions lets people stay signed in. Refresh tokens end all the same: one that was used since
-	// the backup would be good again (S16).
+	// KeepSessions lets people stay signed in and keeps what they let apps do, for a move that lost nothing.
+	// Refresh tokens and registration tokens end all the same: one that was used since the backup would be
+	// good again (S16).
 	KeepSessions bool
 	Entry        audit.Entry // what the record is told
 }
 
 // Restore fills an empty place with a backup that was verified first: all of it, or nothing. What was
-// spent since the backup is not known to it, so what could be spent again ends (S16): grants with their
-// refresh tokens, and sessions, for people who were signed out since would be in again.
+// spent or taken back since the backup is not known to it, so what could be spent again ends (S16): grants
+// with their refresh tokens, registration tokens, sessions, for people who were signed out since would be in
+// again, and consents, for one that was withdrawn would hold again.
 func Restore(ctx context.Context, file string, o Options, how Restoring) (Manifest, error) {
 	m, err := VerifyBackup(ctx, file, o)
 	if err != nil {
@@ -57,12 +60,16 @@ func Restore(ctx context.Context, file string, o Options, how Restoring) (Manife
 		if err != nil {
 			return err
 		}
-		return errors.Join(in.counters(m.Tables), afterRestore(w, o.Now(), how))
+		return errors.Join(in.counters(m.Tables), afterRestore(w, o.Now(), how, m.Tables))
 	})
 	if err != nil {
 		return m, err
 	}
-	return m, Migrate(ctx, o)
+	if err := Migrate(ctx, o); err != nil {
+		return m, err
+	}
+	analyzed(ctx, o)
+	return m, nil
 }
 
 // emptyPlace refuses a place where there is anything. What an interrupted restore left is nothing.
@@ -237,22 +244,27 @@ func (in *inserter) counters(tables []table) error {
 }
 
 // afterRestore ends what could be used again, in the transaction of the restore.
-func afterRestore(w wire, now time.Time, how Restoring) error {
+// A backup of an older schema has not all tables yet.
+func afterRestore(w wire, now time.Time, how Restoring, tables []table) error {
 	type step struct {
-		q    string
-		args []any
+		table, q string
+		args     []any
 	}
 	e := how.Entry
 	steps := []step{
-		{"DELETE FROM marks WHERE name = $1", []any{stopMark}}, // short-lived state that lies there is of another time
-		{"UPDATE token_grants SET revoked_at = $1, reason = 'restored' WHERE revoked_at = 0", []any{now}},
-		{`INSERT INTO audit_pending (id, org_id, at, actor_kind, actor_id, action, target_kind, target_id, detail)
+		{"marks", "DELETE FROM marks WHERE name = $1", []any{stopMark}}, // short-lived state that lies there is of another time
+		{"token_grants", "UPDATE token_grants SET revoked_at = $1, reason = 'restored' WHERE revoked_at = 0", []any{now}},
+		{"registration_tokens", "DELETE FROM registration_tokens", nil},
+		{"", `INSERT INTO audit_pending (id, org_id, at, actor_kind, actor_id, action, target_kind, target_id, detail)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}')`, []any{e.ID, e.Org, e.At, e.Actor.Kind, e.Actor.ID, string(e.Action), e.Target.Kind, e.Target.ID}},
 	}
 	if !how.KeepSessions {
-		steps = append(steps, step{"UPDATE sessions SET ended_at = $1 WHERE ended_at = 0", []any{now}})
+		steps = append(steps, step{"sessions", "UPDATE sessions SET ended_at = $1 WHERE ended_at = 0", []any{now}}, step{"consents", "DELETE FROM consents", nil})
 	}
 	for _, s := range steps {
+		if s.table != "" && !slices.ContainsFunc(tables, func(t table) bool { return t.Name == s.table }) {
+			continue
+		}
 		if _, err := w.exec(s.q, s.args...); err != nil {
 			return stored(err)
 		}

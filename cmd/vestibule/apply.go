@@ -56,9 +56,17 @@ func runApply(ctx context.Context, args []string, out, errs io.Writer) error {
 			return err
 		}
 		printPlan(out, plan, c.settings.Issuer, "done")
+		if len(plan.Changes) >= manyChanges {
+			if err := store.Analyze(ctx, c.settings.storeOptions(quietLog(errs), true)); err != nil {
+				fmt.Fprintln(errs, "All was applied. PostgreSQL could not be told how large its tables are now; it finds out by itself within minutes.")
+			}
+		}
 		return nil
 	})
 }
+
+// manyChanges are so many that the tables may be of another size than those who plan their queries know.
+const manyChanges = 1000
 
 const aboutPlan = `Says what "vestibule apply" would change, and changes nothing. It ends with 0 when there is nothing to do, with 2
 when there is, and with 1 when the files are wrong.`

@@ -46,7 +46,7 @@ func runRestore(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := newFlags("restore", "FILE", "Restores a backup into an empty place: a SQLite file that is not there yet, or an empty PostgreSQL database, named by --database.\nEverybody signs in again afterwards: what was used or ended since the backup is not known to it. The backup is checked whole before anything is written.", errs)
 	read := configFlags(flags, false)
 	verify := flags.Bool("verify", false, "only check that the backup is whole and unchanged, and that the sealing key at hand opens it")
-	keep := flags.Bool("keep-sessions", false, "let people stay signed in, also those who signed out or were signed out since the backup; refresh tokens end all the same")
+	keep := flags.Bool("keep-sessions", false, "let people stay signed in and keep what they let apps do, also of those who signed out or took it back since the backup; refresh tokens end all the same")
 	rest, err := parseAnywhere(flags, args)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func runRestore(ctx context.Context, args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sessions := "Everybody signs in again."
+	sessions := "Everybody signs in again, and is asked again what apps may do."
 	if *keep {
 		sessions = "People stay signed in; refresh tokens ended."
 	}
