@@ -180,7 +180,7 @@ func (f framework) page() (string, error) {
 	}
 	fmt.Fprintf(&b, "## Run\n\n%s\n", q.start)
 	if f.proof == "" {
-		b.WriteString("**Not run.** These lines were written from what we know of the library; neither our tests nor we have run them, so a name may need correcting. What some libraries print when something is wrong is in [errors.md](../errors.md).\n")
+		b.WriteString("**Not run.** These lines were written after the library's documentation and source; neither our tests nor we have run them, so a name may need correcting. Our tests do send the requests that the library sends, parameter by parameter, and sign in with them. What other libraries print when something is wrong is in [errors.md](../errors.md).\n")
 	} else {
 		fmt.Fprintf(&b, "**Run.** These lines are part of [`%s`](../../%s), which our tests start and sign in to. What is printed when something is wrong is in [errors.md](../errors.md).\n", f.proof, f.proof)
 	}
@@ -223,6 +223,9 @@ func TestTheManualHasAQuickstartForEveryFramework(t *testing.T) {
 			t.Errorf("docs/apps.md does not name %s", manual)
 		}
 		if f.proof == "" {
+			if !slices.ContainsFunc(notRun, func(l imitated) bool { return l.framework == f.name }) {
+				t.Errorf("nothing sends the requests of %s", f.name)
+			}
 			continue
 		}
 		q, _ := f.quickstart(handed{URL: f.local})
