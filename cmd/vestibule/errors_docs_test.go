@@ -170,6 +170,40 @@ func TestTheManualHasTheAnswersThatCurlShows(t *testing.T) {
 	explained(t, "curl", printed)
 }
 
+// The pages that a person reads in place of the app's, by their first line, with the cause in the log.
+func TestTheManualHasThePagesThatPeopleRead(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	b := newBrowser(t)
+	r := w.request(in(acme.org))
+	hint := w.redeem(b.authorize(w, r).code(t), r.verifier).ID
+	for name, p := range map[string]*page{
+		"a redirect URI that is not registered": b.authorize(w, w.request(set("redirect_uri", callback+"/"))),
+		"an unknown client":                     b.authorize(w, w.request(set("client_id", "nobody"))),
+		"an address to go to after signing out": b.logout(w, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {callback}}),
+	} {
+		m := regexp.MustCompile(`(?s)<h1[^>]*>(.*?)</h1>`).FindStringSubmatch(p.body)
+		if m == nil || p.status < 400 {
+			t.Fatalf("%s: no page of ours: %d %s", name, p.status, textOf(p.body))
+		}
+		if title := strings.TrimSpace(textOf(m[1])); !strings.Contains(string(raw), "\n| "+title+" | ") {
+			t.Errorf("%s: docs/errors.md has no %q", name, title)
+		}
+	}
+	for _, cause := range []string{
+		"registered is " + callback + ", sent was " + callback + "/: a slash too many at the end",
+		"registered is http://127.0.0.1:5555/bye, sent was " + callback,
+	} {
+		if !strings.Contains(w.logged.String(), cause) {
+			t.Errorf("the log does not say %q", cause)
+		}
+	}
+}
+
 // In development the page shows how an address differs; in production only the log does.
 func TestThePageShowsTheDifferenceInDevelopmentAlone(t *testing.T) {
 	const difference = "registered is " + callback + ", sent was " + callback + "/: a slash too many at the end"
