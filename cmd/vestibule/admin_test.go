@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vestibule-id/vestibule/internal/brief"
+	"github.com/vestibule-id/vestibule/internal/pgtest"
+	"github.com/vestibule-id/vestibule/internal/redistest"
 	"github.com/vestibule-id/vestibule/store"
 	"github.com/vestibule-id/vestibule/store/redis"
 )
@@ -66,6 +70,44 @@ func TestReadyzSaysWhatItKnowsBestAndNothingInternal(t *testing.T) {
 	} {
 		if got := whyNot(tc.err); got != tc.want {
 			t.Errorf("%v: %q", tc.err, got)
+		}
+	}
+}
+
+// S46: of the nodes of one database the one whose clock is off is not ready, says what to do, and says so
+// in its log; the others go on. A proxy that asks gives it nobody.
+func TestS46ANodeWhoseClockIsOffIsNotReadyAndNamesTheRemedy(t *testing.T) {
+	dsn, key := pgtest.Database(t), filepath.Join(t.TempDir(), "key")
+	if _, err := store.NewSealingKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	shared := redistest.Shared(t)
+	for _, n := range []struct {
+		off   time.Duration
+		redis string
+		parts []string // that say so
+	}{{0, "", nil}, {3 * time.Second, shared, nil}, {8 * time.Second, "", []string{"clock"}}, {-8 * time.Second, shared, []string{"clock", "short_lived"}}} {
+		env := []string{"VESTIBULE_ISSUER=http://localhost:0", "VESTIBULE_DATABASE=" + dsn, "VESTIBULE_KEY_FILE=" + key}
+		if n.redis != "" {
+			env = append(env, "VESTIBULE_REDIS="+n.redis)
+		}
+		v, logged := inProcessBy(t, func() time.Time { return time.Now().Add(n.off) }, env...)
+		w := httptest.NewRecorder()
+		v.sideDoor.Handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+		var is readiness
+		if err := json.Unmarshal(w.Body.Bytes(), &is); err != nil {
+			t.Fatal(err)
+		}
+		if is.Ready != (n.parts == nil) || (w.Code == http.StatusOK) != is.Ready {
+			t.Errorf("%s off: %d %+v", n.off, w.Code, is)
+		}
+		for _, part := range n.parts {
+			if why := is.Parts[part].Why; !strings.Contains(why, "differ by more than five seconds") || !strings.Contains(why, "NTP") {
+				t.Errorf("%s off: %s says %q", n.off, part, why)
+			}
+			if !strings.Contains(logged.String(), "part="+part) {
+				t.Errorf("%s off: the log says nothing of %s: %s", n.off, part, logged)
+			}
 		}
 	}
 }

@@ -43,6 +43,7 @@ type settings struct {
 	Development  bool   // error pages tell the cause
 
 	given map[string]string // where each option that was given stands, by its key
+	now   func() time.Time  // of this machine; no setting changes it
 	notes []string          // what the operator should read at the start, though it is no mistake
 }
 
@@ -225,13 +226,13 @@ func (s *settings) openBeside(ctx context.Context, log *slog.Logger) (*store.Sto
 // house is the configuration of the whole, as wire.go builds it.
 func (s *settings) house(log *slog.Logger, own func() []netip.AddrPort) config {
 	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Proxies: s.Proxies,
-		Development: s.Development, Real: !s.Development, Log: log, Now: time.Now}
+		Development: s.Development, Real: !s.Development, Log: log, Now: s.now}
 }
 
 func defaults() *settings {
 	return &settings{
 		Listen: []string{"localhost:8080"}, Database: database{Path: "vestibule.db"},
-		Limits: broker.DefaultLimits(), LogFormat: "text", given: map[string]string{},
+		Limits: broker.DefaultLimits(), LogFormat: "text", given: map[string]string{}, now: time.Now,
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -338,10 +339,21 @@ func TestACommandLineOfManifestsThatIsWrongSaysWhatIs(t *testing.T) {
 // inProcess is a service of these settings, in this process.
 func inProcess(t *testing.T, env ...string) (*service, *bytes.Buffer) {
 	t.Helper()
-	s, err := readSettings("", nil, append([]string{"VESTIBULE_DATABASE=sqlite:" + filepath.Join(t.TempDir(), "v.db"), "VESTIBULE_LISTEN=127.0.0.1:0"}, env...))
+	return inProcessBy(t, time.Now, env...)
+}
+
+// inProcessBy is inProcess on a machine with another clock.
+func inProcessBy(t *testing.T, now func() time.Time, env ...string) (*service, *bytes.Buffer) {
+	t.Helper()
+	env = append([]string{"VESTIBULE_LISTEN=127.0.0.1:0"}, env...)
+	if !slices.ContainsFunc(env, func(line string) bool { return strings.HasPrefix(line, "VESTIBULE_DATABASE=") }) {
+		env = append(env, "VESTIBULE_DATABASE=sqlite:"+filepath.Join(t.TempDir(), "v.db"))
+	}
+	s, err := readSettings("", nil, env)
 	if err != nil {
 		t.Fatal(fault.Of(err).Public)
 	}
+	s.now = now
 	var logged bytes.Buffer
 	before := slog.Default()
 	v, err := openService(t.Context(), s, slog.New(slog.NewTextHandler(&lockedBuffer{b: &logged}, nil)))
