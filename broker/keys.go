@@ -292,13 +292,14 @@ func (k *Keyring) change(ctx context.Context, a directory.Actor, now time.Time, 
 func (k *Keyring) newKey(alg string, now, active time.Time) (Key, error) {
 	make := k.Make
 	if make == nil {
-		make = generate
+		make = GenerateKey
 	}
 	private, err := make(alg)
 	return Key{KID: directory.NewSecret()[:16], Use: k.use(), Alg: alg, Private: private, CreatedAt: now, ActiveAt: active}, err
 }
 
-func generate(alg string) ([]byte, error) {
+// GenerateKey makes a key of an algorithm that signing keys may have, as PKCS #8.
+func GenerateKey(alg string) ([]byte, error) {
 	var private any
 	var err error
 	switch alg {

@@ -436,7 +436,7 @@ func TestSigningMayHappenElsewhere(t *testing.T) {
 	m := &member{of: c}
 	m.Keyring = &Keyring{Store: m, Nodes: m, Tx: m, Audit: m, Algs: []string{"ES256", "RS256", "EdDSA"}, Now: func() time.Time { return c.now },
 		Make: func(alg string) ([]byte, error) {
-			der, err := generate(alg)
+			der, err := GenerateKey(alg)
 			if err != nil {
 				return nil, err
 			}

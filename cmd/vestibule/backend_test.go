@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -8,10 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	_ "modernc.org/sqlite"
 
+	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/internal/pgtest"
 	"github.com/vestibule-id/vestibule/internal/redistest"
 	"github.com/vestibule-id/vestibule/store"
@@ -29,8 +35,9 @@ var stored, shortLived sync.Map
 // keptIn says where a world that lies in dir keeps its data.
 func keptIn(t testing.TB, dir string, c config) config {
 	t.Helper()
-	c.DataDir = dir
+	c.DataDir, c.MakeKey = dir, madeBefore
 	if !strings.HasPrefix(backend(), "postgres") {
+		migratedIn(t, dir)
 		return c
 	}
 	c.KeyFile = filepath.Join(dir, "vestibule.key")
@@ -50,6 +57,61 @@ func keptIn(t testing.TB, dir string, c config) config {
 		c.Redis = url.(string)
 	}
 	return c
+}
+
+// Half of what a world costs is its RSA key, and an eighth its schema, so both are made once.
+var (
+	rsaKeys = sync.OnceValues(func() (keys [3][]byte, err error) {
+		for i := range keys {
+			var key *rsa.PrivateKey
+			if key, err = rsa.GenerateKey(rand.Reader, 2048); err == nil {
+				keys[i], err = x509.MarshalPKCS8PrivateKey(key)
+			}
+			if err != nil {
+				return keys, err
+			}
+		}
+		return keys, nil
+	})
+	nextKey atomic.Int64
+
+	migrated = sync.OnceValues(func() ([]byte, error) {
+		dir, err := os.MkdirTemp("", "vestibule-migrated-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		file := filepath.Join(dir, "vestibule.db")
+		if err := store.Migrate(context.Background(), store.Options{Path: file, Log: slog.New(slog.DiscardHandler)}); err != nil {
+			return nil, err
+		}
+		return os.ReadFile(file)
+	})
+)
+
+// madeBefore gives one of a few RSA keys that worlds share, and makes what is cheap to make.
+func madeBefore(alg string) ([]byte, error) {
+	if alg != "RS256" {
+		return broker.GenerateKey(alg)
+	}
+	keys, err := rsaKeys()
+	return keys[nextKey.Add(1)%int64(len(keys))], err
+}
+
+// migratedIn puts a database without data into a world that has none.
+func migratedIn(t testing.TB, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, "vestibule.db")
+	if _, err := os.Stat(file); err == nil {
+		return
+	}
+	empty, err := migrated()
+	if err == nil {
+		err = os.WriteFile(file, empty, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // query reads from a world's database, beside the house.

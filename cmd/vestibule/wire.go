@@ -45,6 +45,7 @@ type config struct {
 	Development bool // error pages tell the cause
 	Real        bool // nothing that a made-up provider signs is believed (S54)
 	Watch       watcher
+	MakeKey     func(alg string) ([]byte, error) // makes signing keys; nil generates them as they are needed
 	Log         *slog.Logger
 	Now         func() time.Time
 }
@@ -148,7 +149,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
 		Stories: flows.Stories{Counter: counter, PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
-	keys := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: c.Now, Log: c.Log}
+	keys := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: c.Now, Log: c.Log, Make: c.MakeKey}
 	if err := keys.Load(ctx); err != nil {
 		return err
 	}
