@@ -35,26 +35,25 @@ func runRegistrationToken(ctx context.Context, args []string, out, errs io.Write
 	if len(args) > 0 && args[0] == "revoke" {
 		return runRegistrationTokenRevoke(ctx, args[1:], out, errs)
 	}
-	flags := newFlags("app registration-token", "NAME", "Makes a token with which apps may register themselves at /register. NAME says for people who has it.\nIt is printed once and kept as a hash. Whatever is registered by it may be used by the organizations named here, else by nobody until you say so.\nThe words list and revoke in the place of NAME show the tokens that were made, and end one.", errs)
-	read := configFlags(flags, false)
-	realm := flags.String("realm", "main", "the `handle` of the realm that the apps are of")
-	orgs := flags.String("orgs", "", "`handles` of organizations of that realm that may use the apps at once, separated by commas")
-	uses := flags.Int("uses", 1, "how many apps may be registered")
-	life := flags.Duration("life", 24*time.Hour, "how long the token is good")
-	first := flags.Bool("first-party", false, "the apps are your own: people are not asked for consent")
-	names, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("app registration-token", "NAME", "Makes a token with which apps may register themselves at /register. NAME says for people who has it.\nIt is printed once and kept as a hash. Whatever is registered by it may be used by the organizations named here, else by nobody until you say so.\nThe words list and revoke in the place of NAME show the tokens that were made, and end one.", errs)
+	realm := cmd.String("realm", "main", "the `handle` of the realm that the apps are of")
+	orgs := cmd.String("orgs", "", "`handles` of organizations of that realm that may use the apps at once, separated by commas")
+	uses := cmd.Int("uses", 1, "how many apps may be registered")
+	life := cmd.Duration("life", 24*time.Hour, "how long the token is good")
+	first := cmd.Bool("first-party", false, "the apps are your own: people are not asked for consent")
+	const named = "Name who gets the token, in one word. The words list and revoke stand first."
+	if err := cmd.parse(args, 1, named); err != nil {
 		return err
 	}
-	if len(names) != 1 || names[0] == "list" || names[0] == "revoke" {
-		return misused(flags, "Name who gets the token, in one word. The words list and revoke stand first.")
+	if cmd.args[0] == "list" || cmd.args[0] == "revoke" {
+		return cmd.misused(named)
 	}
-	_, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	t := broker.RegistrationToken{Name: names[0], Uses: *uses, Expires: time.Now().Add(*life), FirstParty: *first}
+	t := broker.RegistrationToken{Name: cmd.args[0], Uses: *uses, Expires: time.Now().Add(*life), FirstParty: *first}
 	if t.Realm, t.Orgs, err = placesOf(ctx, db, *realm, *orgs); err != nil {
 		return err
 	}
@@ -67,16 +66,8 @@ func runRegistrationToken(ctx context.Context, args []string, out, errs io.Write
 }
 
 func runRegistrationTokenList(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("app registration-token list", "", "Shows the registration tokens that were made, until a day after they were over.", errs)
-	read := configFlags(flags, false)
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
+	cmd := newTool("app registration-token list", "", "Shows the registration tokens that were made, until a day after they were over.", errs)
+	db, err := cmd.begin(ctx, args, 0, only)
 	if err != nil {
 		return err
 	}
@@ -105,21 +96,13 @@ func runRegistrationTokenList(ctx context.Context, args []string, out, errs io.W
 }
 
 func runRegistrationTokenRevoke(ctx context.Context, args []string, _, errs io.Writer) error {
-	flags := newFlags("app registration-token revoke", "ID", "Ends a registration token, called by the id that list shows, or by its name where no other has it. What was\nregistered by it stays: vestibule app list shows the apps.", errs)
-	read := configFlags(flags, false)
-	called, err := parseAnywhere(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(called) != 1 {
-		return misused(flags, "Name the token: vestibule app registration-token list shows those that there are.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
+	cmd := newTool("app registration-token revoke", "ID", "Ends a registration token, called by the id that list shows, or by its name where no other has it. What was\nregistered by it stays: vestibule app list shows the apps.", errs)
+	db, err := cmd.begin(ctx, args, 1, "Name the token: vestibule app registration-token list shows those that there are.")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return registrar(db).RevokeRegistrationToken(ctx, commandLine, called[0])
+	return registrar(db).RevokeRegistrationToken(ctx, commandLine, cmd.args[0])
 }
 
 // registrar is as much of the broker as registration tokens need.

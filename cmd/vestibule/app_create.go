@@ -29,32 +29,31 @@ NAME is what people read. The secret is shown once and kept as a hash. It may ru
 
 // runAppCreate registers an app and prints what its developer needs.
 func runAppCreate(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("app create", "NAME --for FRAMEWORK", aboutAppCreate, errs)
-	read := configFlags(flags, false)
-	framed := flags.String("for", "", "the `framework`: "+frameworkNames())
-	at := flags.String("url", "", "the app's `address`; otherwise that of the framework's development server")
-	id := flags.String("client-id", "", "its client `id`; otherwise NAME in lower case")
-	realm := flags.String("realm", "main", "the `handle` of the realm that the app is of")
-	orgs := flags.String("org", "", "`handles` of organizations whose people may use it, separated by commas")
-	everyone := flags.Bool("everyone", false, "all organizations of the realm that are there now, and those below them, may use it")
-	names, err := parseAnywhere(flags, args)
-	switch {
+	cmd := newTool("app create", "NAME --for FRAMEWORK", aboutAppCreate, errs)
+	framed := cmd.String("for", "", "the `framework`: "+frameworkNames())
+	at := cmd.String("url", "", "the app's `address`; otherwise that of the framework's development server")
+	id := cmd.String("client-id", "", "its client `id`; otherwise NAME in lower case")
+	realm := cmd.String("realm", "main", "the `handle` of the realm that the app is of")
+	orgs := cmd.String("org", "", "`handles` of organizations whose people may use it, separated by commas")
+	everyone := cmd.Bool("everyone", false, "all organizations of the realm that are there now, and those below them, may use it")
+	const named = "Name the app, in quotes if the name has spaces."
+	switch err := cmd.parse(args, 1, named); {
 	case err != nil:
 		return err
-	case len(names) != 1 || strings.TrimSpace(names[0]) == "":
-		return misused(flags, "Name the app, in quotes if the name has spaces.")
+	case strings.TrimSpace(cmd.args[0]) == "":
+		return cmd.misused(named)
 	case *everyone && *orgs != "":
-		return misused(flags, "It is --org or --everyone.")
+		return cmd.misused("It is --org or --everyone.")
 	}
 	f, err := frameworkNamed(*framed)
 	if err != nil {
 		return err
 	}
-	app, secret, err := newApp(f, names[0], *id, *at)
+	app, secret, err := newApp(f, cmd.args[0], *id, *at)
 	if err != nil {
 		return err
 	}
-	s, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,7 +65,7 @@ func runAppCreate(ctx context.Context, args []string, out, errs io.Writer) error
 	if err := addApp(ctx, db, app, users); err != nil {
 		return err
 	}
-	return printQuickstart(out, f, app, handed{Issuer: s.Issuer, ClientID: app.ClientID, Secret: secret, URL: strings.TrimSuffix(app.Home, "/"), Random: randomText()}, len(users) > 0)
+	return printQuickstart(out, f, app, handed{Issuer: cmd.settings.Issuer, ClientID: app.ClientID, Secret: secret, URL: strings.TrimSuffix(app.Home, "/"), Random: randomText()}, len(users) > 0)
 }
 
 // newApp is an app of a framework that is not registered yet, and its secret.
@@ -188,16 +187,8 @@ func printQuickstart(out io.Writer, f framework, app broker.App, with handed, us
 
 // runAppList prints the apps of all realms.
 func runAppList(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("app list", "", "Shows the apps that there are.", errs)
-	read := configFlags(flags, false)
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
+	cmd := newTool("app list", "", "Shows the apps that there are.", errs)
+	db, err := cmd.begin(ctx, args, 0, only)
 	if err != nil {
 		return err
 	}
@@ -236,23 +227,15 @@ func plainLine(s string) string {
 
 // appCommand reads the command line of a command about one app and finds it.
 func appCommand(ctx context.Context, name, about string, args []string, errs io.Writer, more func(f flagSetter)) (*store.Store, broker.App, error) {
-	flags := newFlags(name, "CLIENT_ID", about, errs)
-	read := configFlags(flags, false)
+	cmd := newTool(name, "CLIENT_ID", about, errs)
 	if more != nil {
-		more(flags)
+		more(cmd)
 	}
-	ids, err := parseAnywhere(flags, args)
+	db, err := cmd.begin(ctx, args, 1, "Name the app by its client id; `vestibule app list` shows them.")
 	if err != nil {
 		return nil, broker.App{}, err
 	}
-	if len(ids) != 1 {
-		return nil, broker.App{}, misused(flags, "Name the app by its client id; `vestibule app list` shows them.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
-	if err != nil {
-		return nil, broker.App{}, err
-	}
-	app, err := db.AppByClientID(ctx, ids[0])
+	app, err := db.AppByClientID(ctx, cmd.args[0])
 	if err != nil {
 		db.Close()
 		return nil, broker.App{}, err

@@ -105,22 +105,18 @@ func chainName(chain string) string {
 const aboutOrg = "only the chain of this organization, `REALM/HANDLE`, or platform"
 
 func runAuditVerify(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("audit verify", "", "Checks that no entry of the record was changed, removed or made anew: every chain, and every anchor that was signed.\nWith --file checks an export, for which no database is needed if --keys says whose signature it must bear.", errs)
-	read := configFlags(flags, false)
-	org := flags.String("org", "", aboutOrg)
-	anchors := flags.String("anchors", "", "also compare with the anchors in this `file`, which audit.anchor_file made and somebody else kept")
-	export := flags.String("file", "", "check this export, a `file`")
-	keys := flags.String("keys", "", "the public keys, a `file` that audit keys printed")
-	rest, err := parseAnywhere(flags, args)
-	switch {
+	cmd := newTool("audit verify", "", "Checks that no entry of the record was changed, removed or made anew: every chain, and every anchor that was signed.\nWith --file checks an export, for which no database is needed if --keys says whose signature it must bear.", errs)
+	org := cmd.String("org", "", aboutOrg)
+	anchors := cmd.String("anchors", "", "also compare with the anchors in this `file`, which audit.anchor_file made and somebody else kept")
+	export := cmd.String("file", "", "check this export, a `file`")
+	keys := cmd.String("keys", "", "the public keys, a `file` that audit keys printed")
+	switch err := cmd.parse(args, 0, only); {
 	case err != nil:
 		return err
-	case len(rest) > 0:
-		return misused(flags, "It takes no arguments, only flags.")
 	case *export != "" && (*org != "" || *anchors != ""):
-		return misused(flags, "--file goes with --keys alone.")
+		return cmd.misused("--file goes with --keys alone.")
 	case *keys != "" && *export == "":
-		return misused(flags, "--keys goes with --file.")
+		return cmd.misused("--keys goes with --file.")
 	case *keys != "":
 		b, err := readKeySet(*keys)
 		if err != nil {
@@ -128,7 +124,7 @@ func runAuditVerify(ctx context.Context, args []string, out, errs io.Writer) err
 		}
 		return verifyExport(*export, b, out)
 	}
-	_, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -216,14 +212,8 @@ func verifyChains(ctx context.Context, db *store.Store, b believer, org, anchors
 }
 
 func runAuditKeys(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("audit keys", "", "Prints the public keys (JWK Set) that anchors and exports of the record are checked with. Keep a copy apart from the database.", errs)
-	read := configFlags(flags, false)
-	if rest, err := parseAnywhere(flags, args); err != nil {
-		return err
-	} else if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
+	cmd := newTool("audit keys", "", "Prints the public keys (JWK Set) that anchors and exports of the record are checked with. Keep a copy apart from the database.", errs)
+	db, err := cmd.begin(ctx, args, 0, only)
 	if err != nil {
 		return err
 	}
@@ -236,22 +226,17 @@ func runAuditKeys(ctx context.Context, args []string, out, errs io.Writer) error
 }
 
 func runAuditExport(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("audit export", "> FILE", "Writes the record as lines of JSON, the last of which signs all of them. `audit verify --file` checks it.", errs)
-	read := configFlags(flags, false)
-	org := flags.String("org", "", aboutOrg)
-	since := flags.String("since", "", "only entries from this `time` on")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("audit export", "> FILE", "Writes the record as lines of JSON, the last of which signs all of them. `audit verify --file` checks it.", errs)
+	org := cmd.String("org", "", aboutOrg)
+	since := cmd.String("since", "", "only entries from this `time` on")
+	if err := cmd.parse(args, 0, "It takes no arguments, only flags; the export is what it prints."); err != nil {
 		return err
-	}
-	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags; the export is what it prints.")
 	}
 	from, err := parseSince(*since, time.Now())
 	if err != nil {
 		return err
 	}
-	_, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -273,16 +258,11 @@ func runAuditExport(ctx context.Context, args []string, out, errs io.Writer) err
 }
 
 func runAuditPrune(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("audit prune", "", "Removes the entries that are older than a time, up to an anchor, so that what is left can be verified still.\nThe last 90 days always stay. Export the record first.", errs)
-	read := configFlags(flags, false)
-	org := flags.String("org", "", aboutOrg)
-	before := flags.String("before", "", "remove entries of before this `time` (required)")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("audit prune", "", "Removes the entries that are older than a time, up to an anchor, so that what is left can be verified still.\nThe last 90 days always stay. Export the record first.", errs)
+	org := cmd.String("org", "", aboutOrg)
+	before := cmd.String("before", "", "remove entries of before this `time` (required)")
+	if err := cmd.parse(args, 0, only); err != nil {
 		return err
-	}
-	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
 	}
 	till, err := parseSince(*before, time.Now())
 	if err != nil {
@@ -291,7 +271,7 @@ func runAuditPrune(ctx context.Context, args []string, out, errs io.Writer) erro
 	if till.IsZero() {
 		return errAuditBefore
 	}
-	_, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}

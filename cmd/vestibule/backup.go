@@ -17,53 +17,40 @@ import (
 var errPending = fault.New(fault.Conflict, "vestibule.migrations_pending", "The database is not at this version's schema. `vestibule migrate` brings it there, and so does the next start of `vestibule serve`.")
 
 func runBackup(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("backup", "FILE", "Writes everything that lasts into one file, as it is at this moment, while the service runs.\nThe sealing key is not in it: the backup is of use only with the key that it names. It holds personal data.", errs)
-	read := configFlags(flags, false)
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) != 1 {
-		return misused(flags, "Name the file to make.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
+	cmd := newTool("backup", "FILE", "Writes everything that lasts into one file, as it is at this moment, while the service runs.\nThe sealing key is not in it: the backup is of use only with the key that it names. It holds personal data.", errs)
+	db, err := cmd.begin(ctx, args, 1, "Name the file to make.")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	m, err := db.BackupTo(ctx, rest[0])
+	m, err := db.BackupTo(ctx, cmd.args[0])
 	if err != nil {
 		return err
 	}
 	if err := record(ctx, db, "", audit.BackupMade, audit.Ref{Kind: "key", ID: m.Key}, nil); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "Backed up %d rows into %s.\nIt can be read only with the sealing key %s: keep a copy of its file, apart from this one.\n", m.Rows, rest[0], m.Key)
+	_, err = fmt.Fprintf(out, "Backed up %d rows into %s.\nIt can be read only with the sealing key %s: keep a copy of its file, apart from this one.\n", m.Rows, cmd.args[0], m.Key)
 	return err
 }
 
 func runRestore(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("restore", "FILE", "Restores a backup into an empty place: a SQLite file that is not there yet, or an empty PostgreSQL database, named by --database.\nEverybody signs in again afterwards: what was used or ended since the backup is not known to it. The backup is checked whole before anything is written.", errs)
-	read := configFlags(flags, false)
-	verify := flags.Bool("verify", false, "only check that the backup is whole and unchanged, and that the sealing key at hand opens it")
-	keep := flags.Bool("keep-sessions", false, "let people stay signed in and keep what they let apps do, also of those who signed out or took it back since the backup; refresh tokens end all the same")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("restore", "FILE", "Restores a backup into an empty place: a SQLite file that is not there yet, or an empty PostgreSQL database, named by --database.\nEverybody signs in again afterwards: what was used or ended since the backup is not known to it. The backup is checked whole before anything is written.", errs)
+	verify := cmd.Bool("verify", false, "only check that the backup is whole and unchanged, and that the sealing key at hand opens it")
+	keep := cmd.Bool("keep-sessions", false, "let people stay signed in and keep what they let apps do, also of those who signed out or took it back since the backup; refresh tokens end all the same")
+	if err := cmd.parse(args, 1, "Name the backup."); err != nil {
 		return err
 	}
-	switch {
-	case len(rest) != 1:
-		return misused(flags, "Name the backup.")
-	case *verify && *keep:
-		return misused(flags, "--verify restores nothing.")
+	if *verify && *keep {
+		return cmd.misused("--verify restores nothing.")
 	}
-	s, err := read()
+	s, err := cmd.read()
 	if err != nil {
 		return err
 	}
 	o := s.storeOptions(quietLog(errs), true)
 	if *verify {
-		m, err := store.VerifyBackup(ctx, rest[0], o)
+		m, err := store.VerifyBackup(ctx, cmd.args[0], o)
 		if err != nil {
 			return err
 		}
@@ -71,8 +58,8 @@ func runRestore(ctx context.Context, args []string, out, errs io.Writer) error {
 		return err
 	}
 	now := time.Now()
-	m, err := store.Restore(ctx, rest[0], o, store.Restoring{KeepSessions: *keep, Entry: audit.Entry{
-		ID: string(directory.NewEntryID(now)), At: now, Actor: commandLine.Ref(), Action: audit.BackupRestored, Target: audit.Ref{Kind: "backup", ID: filepath.Base(rest[0])}}})
+	m, err := store.Restore(ctx, cmd.args[0], o, store.Restoring{KeepSessions: *keep, Entry: audit.Entry{
+		ID: string(directory.NewEntryID(now)), At: now, Actor: commandLine.Ref(), Action: audit.BackupRestored, Target: audit.Ref{Kind: "backup", ID: filepath.Base(cmd.args[0])}}})
 	if err != nil {
 		return err
 	}
@@ -85,17 +72,12 @@ func runRestore(ctx context.Context, args []string, out, errs io.Writer) error {
 }
 
 func runMigrate(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("migrate", "", "Brings the database to this version's schema; `vestibule serve` does so by itself. The version before runs on the new schema too.", errs)
-	read := configFlags(flags, false)
-	check := flags.Bool("check", false, "only say whether there is something to do: status 0 is no, 1 is yes")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("migrate", "", "Brings the database to this version's schema; `vestibule serve` does so by itself. The version before runs on the new schema too.", errs)
+	check := cmd.Bool("check", false, "only say whether there is something to do: status 0 is no, 1 is yes")
+	if err := cmd.parse(args, 0, only); err != nil {
 		return err
 	}
-	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
-	}
-	s, err := read()
+	s, err := cmd.read()
 	if err != nil {
 		return err
 	}

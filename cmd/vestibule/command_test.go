@@ -25,9 +25,9 @@ func TestACommandLineThatIsWrongSaysWhatIs(t *testing.T) {
 		{"sreve", 2, `vestibule has no command "sreve".`},
 		{"demo -port 70000", 1, "A port is a number"},
 		{"demo -colour", 2, "-colour"},
-		{"trace -data " + empty, 2, "Name the code"},
+		{"trace -data " + empty, 2, "Name one code"},
 		{"trace VB-7Q4K-29TM -database sqlite:" + empty + "/none.db", 1, "There is no database there. Name the one"},
-		{"trace -data " + empty + " VB-7Q4K-29TM VB-7Q4K-29TM", 2, "One code at a time."},
+		{"trace -data " + empty + " VB-7Q4K-29TM VB-7Q4K-29TM", 2, "Name one code"},
 		{"trace -data " + empty + " VB-7Q", 1, "That is not a trace code."},
 		{"trace VB-7Q4K-29TM -data " + empty, 1, "There is no database there."},
 	} {

@@ -32,7 +32,7 @@ func runDemo(ctx context.Context, args []string, out, errs io.Writer) error {
 		return err
 	}
 	if flags.NArg() != 0 {
-		return misused(flags, "it takes no arguments")
+		return misused(flags, only)
 	}
 	if *port < 0 || *port > 65535 {
 		return errDemoPort

@@ -88,7 +88,7 @@ func runDoctor(ctx context.Context, args []string, out, errs io.Writer) error {
 		return err
 	}
 	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
+		return misused(flags, only)
 	}
 	d := &doctor{offline: *offline}
 	d.examine(ctx, read)

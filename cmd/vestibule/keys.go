@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -66,20 +65,6 @@ func runKeys(ctx context.Context, args []string, out, errs io.Writer) error {
 	return runSub(ctx, "keys", keyCommands, args, out, errs)
 }
 
-// parseAnywhere reads flags that may stand before and behind the arguments, and returns the arguments.
-func parseAnywhere(f *flag.FlagSet, args []string) ([]string, error) {
-	var rest []string
-	for {
-		if err := parseFlags(f, args); err != nil {
-			return nil, err
-		}
-		if f.NArg() == 0 {
-			return rest, nil
-		}
-		rest, args = append(rest, f.Arg(0)), f.Args()[1:]
-	}
-}
-
 // keyringOf is the keyring of a use as a command has it: it changes keys, and signs nothing.
 func keyringOf(db *store.Store, use string) *broker.Keyring {
 	k := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: time.Now, Use: use}
@@ -89,16 +74,6 @@ func keyringOf(db *store.Store, use string) *broker.Keyring {
 	return k
 }
 
-// commandStore reads the settings of a command and opens its store.
-func commandStore(ctx context.Context, read func() (*settings, error), errs io.Writer) (*settings, *store.Store, error) {
-	s, err := read()
-	if err != nil {
-		return nil, nil, err
-	}
-	db, err := s.openBeside(ctx, quietLog(errs))
-	return s, db, err
-}
-
 func record(ctx context.Context, db *store.Store, org directory.OrgID, act audit.Action, target audit.Ref, detail map[string]string) error {
 	now := time.Now()
 	return db.Record(ctx, audit.Entry{ID: string(directory.NewEntryID(now)), At: now, Org: string(org), Actor: commandLine.Ref(), Action: act,
@@ -106,16 +81,8 @@ func record(ctx context.Context, db *store.Store, org directory.OrgID, act audit
 }
 
 func runKeysList(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("keys list", "", "Shows the signing keys, what each is good for and until when, and which sealing key the data is under.", errs)
-	read := configFlags(flags, false)
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) > 0 {
-		return misused(flags, "It takes no arguments, only flags.")
-	}
-	_, db, err := commandStore(ctx, read, errs)
+	cmd := newTool("keys list", "", "Shows the signing keys, what each is good for and until when, and which sealing key the data is under.", errs)
+	db, err := cmd.begin(ctx, args, 0, only)
 	if err != nil {
 		return err
 	}
@@ -173,19 +140,17 @@ func aboutKey(k broker.KeyReport, now time.Time) string {
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 func runKeysCreate(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("keys create", "", "Makes a file with a new sealing key, which its owner alone may read; a file that is there is never overwritten.\nOr publishes a new signing key, which takes over from the present one (the same as `keys rotate --alg`).", errs)
-	read := configFlags(flags, false)
-	sealing := flags.String("sealing", "", "the `file` to make, with a new sealing key in it")
-	alg := flags.String("alg", "", "publish a new signing key of this `algorithm`: ES256, RS256 or EdDSA")
-	missing := flags.Bool("if-missing", false, "with --sealing: a file that is there already is what was wanted")
-	rest, err := parseAnywhere(flags, args)
-	switch {
+	cmd := newTool("keys create", "", "Makes a file with a new sealing key, which its owner alone may read; a file that is there is never overwritten.\nOr publishes a new signing key, which takes over from the present one (the same as `keys rotate --alg`).", errs)
+	sealing := cmd.String("sealing", "", "the `file` to make, with a new sealing key in it")
+	alg := cmd.String("alg", "", "publish a new signing key of this `algorithm`: ES256, RS256 or EdDSA")
+	missing := cmd.Bool("if-missing", false, "with --sealing: a file that is there already is what was wanted")
+	switch err := cmd.parse(args, 0, only); {
 	case err != nil:
 		return err
-	case len(rest) > 0 || (*sealing == "") == (*alg == "") || *missing && *alg != "":
-		return misused(flags, "Say what to make: --sealing FILE or --alg ALGORITHM.")
+	case (*sealing == "") == (*alg == "") || *missing && *alg != "":
+		return cmd.misused("Say what to make: --sealing FILE or --alg ALGORITHM.")
 	case *alg != "":
-		return rotateSigning(ctx, read, *alg, out, errs)
+		return rotateSigning(ctx, cmd, *alg, out)
 	}
 	id, err := store.NewSealingKeyFile(*sealing)
 	if *missing && errors.Is(err, store.ErrKeyExists) {
@@ -200,15 +165,13 @@ func runKeysCreate(ctx context.Context, args []string, out, errs io.Writer) erro
 }
 
 func runKeysRotate(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("keys rotate", "", "Changes keys while the service runs:\n  --alg ES256                          a new signing key, published now, signing when apps have had time to read it\n  --sealing --new-key-file FILE        the sealing key; run it again if it was interrupted\n  --data [--org REALM/HANDLE]          new data keys, and every secret sealed anew under them", errs)
-	read := configFlags(flags, false)
-	alg := flags.String("alg", "", "change the signing key of this `algorithm`: ES256, RS256 or EdDSA")
-	sealing := flags.Bool("sealing", false, "change the sealing key")
-	file := flags.String("new-key-file", "", "the `file` with the new sealing key, made by keys create --sealing")
-	data := flags.Bool("data", false, "change the data keys")
-	org := flags.String("org", "", "only the data key of this top-level organization, `REALM/HANDLE`")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("keys rotate", "", "Changes keys while the service runs:\n  --alg ES256                          a new signing key, published now, signing when apps have had time to read it\n  --sealing --new-key-file FILE        the sealing key; run it again if it was interrupted\n  --data [--org REALM/HANDLE]          new data keys, and every secret sealed anew under them", errs)
+	alg := cmd.String("alg", "", "change the signing key of this `algorithm`: ES256, RS256 or EdDSA")
+	sealing := cmd.Bool("sealing", false, "change the sealing key")
+	file := cmd.String("new-key-file", "", "the `file` with the new sealing key, made by keys create --sealing")
+	data := cmd.Bool("data", false, "change the data keys")
+	org := cmd.String("org", "", "only the data key of this top-level organization, `REALM/HANDLE`")
+	if err := cmd.parse(args, 0, only); err != nil {
 		return err
 	}
 	chosen := 0
@@ -218,22 +181,22 @@ func runKeysRotate(ctx context.Context, args []string, out, errs io.Writer) erro
 		}
 	}
 	switch {
-	case len(rest) > 0 || chosen != 1:
-		return misused(flags, "Say which keys to change: --alg, --sealing or --data.")
+	case chosen != 1:
+		return cmd.misused("Say which keys to change: --alg, --sealing or --data.")
 	case *sealing != (*file != ""):
-		return misused(flags, "--sealing and --new-key-file go together.")
+		return cmd.misused("--sealing and --new-key-file go together.")
 	case *org != "" && !*data:
-		return misused(flags, "--org goes with --data.")
+		return cmd.misused("--org goes with --data.")
 	case *sealing:
-		return rotateSealing(ctx, read, *file, out, errs)
+		return rotateSealing(ctx, cmd, *file, out)
 	case *data:
-		return rotateData(ctx, read, *org, out, errs)
+		return rotateData(ctx, cmd, *org, out)
 	}
-	return rotateSigning(ctx, read, *alg, out, errs)
+	return rotateSigning(ctx, cmd, *alg, out)
 }
 
-func rotateSigning(ctx context.Context, read func() (*settings, error), alg string, out, errs io.Writer) error {
-	_, db, err := commandStore(ctx, read, errs)
+func rotateSigning(ctx context.Context, cmd *tool, alg string, out io.Writer) error {
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -247,7 +210,7 @@ func rotateSigning(ctx context.Context, read func() (*settings, error), alg stri
 }
 
 // rotateSealing changes the sealing key in steps that may each be the last.
-func rotateSealing(ctx context.Context, read func() (*settings, error), file string, out, errs io.Writer) error {
+func rotateSealing(ctx context.Context, cmd *tool, file string, out io.Writer) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return store.ErrKeyFile.With(err)
@@ -257,7 +220,7 @@ func rotateSealing(ctx context.Context, read func() (*settings, error), file str
 		return store.ErrKeyFile.With(errors.Join(err, fmt.Errorf("%s must hold exactly one key", file)))
 	}
 	to := keys[0].ID()
-	s, err := read()
+	s, err := cmd.read()
 	if err != nil {
 		return err
 	}
@@ -267,7 +230,7 @@ func rotateSealing(ctx context.Context, read func() (*settings, error), file str
 			return err
 		}
 	}
-	db, err := s.openBeside(ctx, quietLog(errs))
+	db, err := s.openBeside(ctx, quietLog(cmd.errs))
 	if err != nil {
 		return err
 	}
@@ -324,8 +287,8 @@ func waitForNodes(ctx context.Context, db *store.Store, to string) error {
 	}
 }
 
-func rotateData(ctx context.Context, read func() (*settings, error), org string, out, errs io.Writer) error {
-	_, db, err := commandStore(ctx, read, errs)
+func rotateData(ctx context.Context, cmd *tool, org string, out io.Writer) error {
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -388,21 +351,16 @@ func orgNamed(ctx context.Context, db *store.Store, name string) (directory.Org,
 }
 
 func runKeysRevoke(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("keys revoke", "KID", "Takes a signing key that leaked out of the key set at once, on every node: nothing that it signed is believed any more.\nEnds the grants of sessions that its tokens were made for; people sign in to those apps again, mostly without noticing.", errs)
-	read := configFlags(flags, false)
-	since := flags.String("since", "", "end grants made or refreshed since this `time`; otherwise since the key began to sign")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("keys revoke", "KID", "Takes a signing key that leaked out of the key set at once, on every node: nothing that it signed is believed any more.\nEnds the grants of sessions that its tokens were made for; people sign in to those apps again, mostly without noticing.", errs)
+	since := cmd.String("since", "", "end grants made or refreshed since this `time`; otherwise since the key began to sign")
+	if err := cmd.parse(args, 1, "Name one key; keys list shows them."); err != nil {
 		return err
-	}
-	if len(rest) != 1 {
-		return misused(flags, "Name one key; keys list shows them.")
 	}
 	from, err := parseSince(*since, time.Now())
 	if err != nil {
 		return err
 	}
-	_, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -410,10 +368,10 @@ func runKeysRevoke(ctx context.Context, args []string, out, errs io.Writer) erro
 	use := ""
 	if list, err := db.Keys(ctx, broker.AnchorUse); err != nil {
 		return err
-	} else if hasKey(list, rest[0]) {
+	} else if hasKey(list, cmd.args[0]) {
 		use = broker.AnchorUse
 	}
-	done, err := keyringOf(db, use).Revoke(ctx, commandLine, rest[0], from, db, db)
+	done, err := keyringOf(db, use).Revoke(ctx, commandLine, cmd.args[0], from, db, db)
 	if err != nil {
 		return err
 	}
@@ -454,18 +412,16 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 }
 
 func runKeysDestroy(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("keys destroy", "", "Destroys the data key of an archived top-level organization: its secrets, and those of all below it, are unreadable for ever.\nBackups from before still hold them.", errs)
-	read := configFlags(flags, false)
-	org := flags.String("org", "", "the organization, `REALM/HANDLE` (required)")
-	confirm := flags.String("confirm", "", "its `handle` again (required)")
-	rest, err := parseAnywhere(flags, args)
-	if err != nil {
+	cmd := newTool("keys destroy", "", "Destroys the data key of an archived top-level organization: its secrets, and those of all below it, are unreadable for ever.\nBackups from before still hold them.", errs)
+	org := cmd.String("org", "", "the organization, `REALM/HANDLE` (required)")
+	confirm := cmd.String("confirm", "", "its `handle` again (required)")
+	if err := cmd.parse(args, 0, only); err != nil {
 		return err
 	}
-	if len(rest) > 0 || *org == "" || *confirm == "" {
-		return misused(flags, "Name the organization with --org, and its handle again with --confirm.")
+	if *org == "" || *confirm == "" {
+		return cmd.misused("Name the organization with --org, and its handle again with --confirm.")
 	}
-	_, db, err := commandStore(ctx, read, errs)
+	db, err := cmd.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func runServe(ctx context.Context, args []string, out, errs io.Writer) error {
 		return err
 	}
 	if flags.NArg() != 0 {
-		return misused(flags, "It takes no arguments, only flags.")
+		return misused(flags, only)
 	}
 	s, err := read()
 	if err != nil {

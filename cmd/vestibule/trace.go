@@ -20,30 +20,16 @@ var (
 
 // runTrace tells how a login went.
 func runTrace(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := newFlags("trace", "CODE", "Tells how the login went whose error page showed CODE.", errs)
-	read := configFlags(flags, false)
-	data := flags.String("data", "", "the data `directory` of a demonstration, in place of --database")
-	shown := ""
-	for rest := args; ; rest = flags.Args()[1:] { // flags may stand behind the code too
-		if err := parseFlags(flags, rest); err != nil {
-			return err
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		if shown != "" {
-			return misused(flags, "One code at a time.")
-		}
-		shown = flags.Arg(0)
+	cmd := newTool("trace", "CODE", "Tells how the login went whose error page showed CODE.", errs)
+	data := cmd.String("data", "", "the data `directory` of a demonstration, in place of --database")
+	if err := cmd.parse(args, 1, "Name one code, as the error page showed it."); err != nil {
+		return err
 	}
-	if shown == "" {
-		return misused(flags, "Name the code that the error page showed.")
-	}
-	code, ok := audit.ParseCode(shown)
+	code, ok := audit.ParseCode(cmd.args[0])
 	if !ok {
 		return errCode
 	}
-	s, err := read()
+	s, err := cmd.read()
 	if err != nil {
 		return err
 	}
