@@ -238,19 +238,21 @@ func amrOf(proofs []flows.Proof) []string {
 
 // stands says, inside the transaction of a write, whether what the admission rests on is still so.
 func (b *Broker) stands(ctx context.Context, a Admission) error {
-	now, err := b.Revisions.Revision(ctx)
-	if err != nil {
+	return b.standsWith(ctx, a, Session{})
+}
+
+// standsWith is stands, and that the session is as it was when it was read.
+func (b *Broker) standsWith(ctx context.Context, a Admission, s Session) error {
+	now, err := b.Revisions.Footing(ctx, a.org.Org().ID, a.person.ID, s.Home, s.ID)
+	switch {
+	case err != nil:
 		return err
-	}
-	if now != a.revision {
+	case now.Revision != a.revision:
 		return ErrMoved.Because("configuration")
-	}
-	p, _, err := b.Directory.Person(ctx, a.org.Org().ID, a.person.ID)
-	if err != nil {
-		return err
-	}
-	if p.Version != a.person.Version {
+	case now.Person != a.person.Version:
 		return ErrMoved.Because("person")
+	case now.Session != s.Version:
+		return ErrMoved.Because("session")
 	}
 	if a.consent.IsZero() {
 		return nil

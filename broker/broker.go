@@ -53,6 +53,16 @@ var (
 type Revisions interface {
 	// Revision is exact in a transaction, at most a second old outside.
 	Revision(ctx context.Context) (int64, error)
+	// Footing reads, in a transaction and until it commits, what a write of a person of org rests on, with
+	// their session of home where session is not "".
+	Footing(ctx context.Context, org directory.OrgID, person directory.PersonID, home directory.OrgID, session directory.SessionID) (Footing, error)
+}
+
+// Footing is what a write rests on: a decision that was made by other numbers is made again (S15).
+type Footing struct {
+	Revision int64 // of all configuration
+	Person   int64 // the person's version, which their membership moves too; 0 when they are not of the organization
+	Session  int64 // the session's version; 0 when there is none, or none was asked for
 }
 
 // Broker is the front door. All fields but Limits and Watch are required.

@@ -315,13 +315,8 @@ func (b *Broker) grant(ctx context.Context, app App, g codeGrant, in redemption,
 		return tokens{}, err
 	}
 	err = b.Tx.InTx(ctx, func(ctx context.Context) error {
-		if err := b.stands(ctx, a); err != nil {
+		if err := b.standsWith(ctx, a, session); err != nil {
 			return err
-		}
-		if now, err := b.Sessions.Session(ctx, g.Home, g.Session); err != nil {
-			return err
-		} else if now.Version != session.Version {
-			return ErrMoved.Because("session")
 		}
 		return b.opens(ctx, t, m)
 	})

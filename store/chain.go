@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -12,7 +15,10 @@ import (
 // ErrChain: the record was changed, or a part of it is gone. An alarm, never a nuisance.
 var ErrChain = fault.New(fault.Internal, "store.audit_chain", "The record does not hold together: an entry was changed or removed.")
 
-const chainBatch = 500
+const (
+	chainBatch = 500 // entries in one transaction at most
+	chainRows  = 16  // entries in one statement
+)
 
 // link is one entry as it lies in the record. detail is hashed as it is stored, so JSON is never
 // written anew.
@@ -60,11 +66,13 @@ func (s *Store) chainPending(ctx context.Context) (bool, error) {
 		}
 		more = len(links) == chainBatch
 		heads := map[string]link{}
-		for _, l := range links {
-			if err := s.chainOne(ctx, t, heads, l); err != nil {
+		for i := range links {
+			if err := s.chainOne(ctx, heads, &links[i]); err != nil {
 				return err
 			}
-			if err := t.send("DELETE FROM audit_pending WHERE seq = $1", l.pending); err != nil {
+		}
+		for some := range slices.Chunk(links, chainRows) {
+			if err := t.moveToRecord(some); err != nil {
 				return err
 			}
 		}
@@ -91,7 +99,8 @@ func (s *Store) pendingLinks(ctx context.Context) (links []link, err error) {
 	return links, err
 }
 
-func (s *Store) chainOne(ctx context.Context, t *tx, heads map[string]link, l link) error {
+// chainOne gives an entry its place after the head of its chain.
+func (s *Store) chainOne(ctx context.Context, heads map[string]link, l *link) error {
 	head, ok := heads[l.org]
 	if !ok {
 		if _, err := s.rows(ctx, "SELECT seq, hash FROM audit_heads WHERE org_id = $1"+heldByMe, func(r *row) {
@@ -102,10 +111,54 @@ func (s *Store) chainOne(ctx context.Context, t *tx, heads map[string]link, l li
 	}
 	l.seq = head.seq + 1
 	l.hash = l.sum(head.hash)
-	heads[l.org] = l
-	return t.send(`INSERT INTO audit (org_id, seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		l.org, l.seq, l.id, l.at, l.actorKind, l.actor, l.action, l.targetKind, l.target, l.detail, l.hash)
+	heads[l.org] = *l
+	return nil
+}
+
+// moveToRecord puts entries into the record and takes them from those that wait: chainRows of them in two
+// statements, fewer one by one.
+func (t *tx) moveToRecord(links []link) error {
+	each := len(links)
+	if each < chainRows {
+		each = 1
+	}
+	for some := range slices.Chunk(links, each) {
+		var rows, pending []any
+		for _, l := range some {
+			rows = append(rows, l.org, l.seq, l.id, l.at, l.actorKind, l.actor, l.action, l.targetKind, l.target, l.detail, l.hash)
+			pending = append(pending, l.pending)
+		}
+		if err := t.send(insertRecord[each], rows...); err != nil {
+			return err
+		}
+		if err := t.send(deletePending[each], pending...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The statements for one entry and for chainRows of them.
+var (
+	insertRecord  = forEach(`INSERT INTO audit (org_id, seq, id, at, actor_kind, actor_id, action, target_kind, target_id, detail, hash) VALUES `, 11, "")
+	deletePending = forEach("DELETE FROM audit_pending WHERE seq IN (", 1, ")")
+)
+
+// forEach writes a statement that holds a list of rows with so many columns, for one row and for chainRows.
+func forEach(begin string, columns int, end string) map[int]string {
+	out := map[int]string{}
+	for _, n := range []int{1, chainRows} {
+		rows := make([]string, n)
+		for i := range rows {
+			cells := make([]string, columns)
+			for c := range cells {
+				cells[c] = "$" + strconv.Itoa(i*columns+c+1)
+			}
+			rows[i] = "(" + strings.Join(cells, ", ") + ")"
+		}
+		out[n] = begin + strings.Join(rows, ", ") + end
+	}
+	return out
 }
 
 // VerifyAudit reads an organization's chain ("" is the platform's) from its beginning and returns how

@@ -59,17 +59,28 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 		}
 		return s.seen.Load(), s.Admitting()
 	}
-	if !t.config {
-		if err := t.hold(turnConfig, true); err != nil {
-			return 0, err
-		}
+	if err := t.share(); err != nil {
+		return 0, err
 	}
 	n, err := s.revision(ctx)
-	if others := n - int64(len(t.touches)); others > s.seen.Load() {
-		s.hearing.learn(others)
-		s.hurry()
-	}
+	t.compare(n)
 	return n, err
+}
+
+// share keeps configuration as it is until the transaction ends.
+func (t *tx) share() error {
+	if t.config {
+		return nil
+	}
+	return t.hold(turnConfig, true)
+}
+
+// compare has the change log read where a transaction saw more of it than this process did.
+func (t *tx) compare(revision int64) {
+	if others := revision - int64(len(t.touches)); others > t.store.seen.Load() {
+		t.store.hearing.learn(others)
+		t.store.hurry()
+	}
 }
 
 func (s *Store) revision(ctx context.Context) (n int64, err error) {

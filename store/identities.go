@@ -18,15 +18,23 @@ func (s *Store) PersonByIdentity(ctx context.Context, org directory.OrgID, key d
 		return directory.Person{}, err
 	}
 	var m member
+	var last time.Time
 	mark, now := s.persons.mark(), s.now()
-	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+", "+membershipColumns+` FROM identities i JOIN people p ON p.id = i.person_id
+	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+", "+membershipColumns+`, i.last_login
+		FROM identities i JOIN people p ON p.id = i.person_id
 		LEFT JOIN memberships m ON m.org_id = i.org_id AND m.person_id = p.id
 		WHERE i.connection_id = $1 AND i.issuer = $2 AND i.subject = $3 AND i.qualifiers = $4 AND i.org_id = $5`,
-		func(r *row) { m = member{r.person(), r.membership()} }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
+		func(r *row) { m, last = member{r.person(), r.membership()}, r.time() }, key.Connection, key.Issuer, key.Subject, key.Qualifiers, org)
 	if err == nil && t == nil && m.membership.Person != "" {
 		s.persons.keep(string(m.person.ID), string(org), m, now, mark)
+		s.touched.wrote(touchedKey(key), string(org), last, now)
 	}
 	return m.person, err
+}
+
+// touchedKey is one string for an identity. Its parts cannot run into one another: text holds no NUL.
+func touchedKey(k directory.IdentityKey) string {
+	return string(k.Connection) + "\x00" + k.Issuer + "\x00" + k.Subject + "\x00" + k.Qualifiers
 }
 
 // LinkIdentity links an upstream account of org's own connection to a person of the realm.
@@ -78,6 +86,10 @@ func (s *Store) IdentitiesOf(ctx context.Context, realm directory.RealmID, perso
 
 // TouchIdentity notes a login, to the hour: a row that every login reads is not written by every login.
 func (s *Store) TouchIdentity(ctx context.Context, org directory.OrgID, key directory.IdentityKey, at time.Time) error {
+	// The login that wants it noted has just found the person by it.
+	if last, _, ok := s.touched.get(touchedKey(key), string(org), s.now()); ok && at.Sub(last) < time.Hour {
+		return nil
+	}
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		var last time.Time
 		err := s.one(ctx, directory.ErrPersonNotFound, `SELECT last_login FROM identities

@@ -39,6 +39,7 @@ func (s *Store) CreateSession(ctx context.Context, home directory.OrgID, v broke
 			return err
 		}
 		v.Realm, v.Home, v.Version = o.Realm, home, 1
+		t.made = madeSession{home, v.ID}
 		t.wroteSession(v)
 		return t.putMarks(v.ID, nil, v.Orgs)
 	})
@@ -176,14 +177,27 @@ func (t *tx) putMarks(id directory.SessionID, was, now []broker.OrgMark) error {
 	return nil
 }
 
+// madeSession names a session with its home.
+type madeSession struct {
+	home directory.OrgID
+	id   directory.SessionID
+}
+
+const insertMark = `INSERT INTO session_apps (session_id, app_id, org_id, sid, first_at)
+	SELECT $1, $2, $3, $4, $5 FROM sessions WHERE id = $1 AND home_id = $6
+	ON CONFLICT (session_id, app_id, org_id) DO UPDATE SET sid = excluded.sid, first_at = excluded.first_at, ended_at = 0
+	WHERE session_apps.ended_at <> 0`
+
 // MarkApp notes an app that was signed in to; the first note stays until it ends, and is returned.
 func (s *Store) MarkApp(ctx context.Context, home directory.OrgID, id directory.SessionID, m broker.AppMark) (broker.AppMark, error) {
 	kept := m
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		n, err := t.exec(`INSERT INTO session_apps (session_id, app_id, org_id, sid, first_at)
-			SELECT $1, $2, $3, $4, $5 FROM sessions WHERE id = $1 AND home_id = $6
-			ON CONFLICT (session_id, app_id, org_id) DO UPDATE SET sid = excluded.sid, first_at = excluded.first_at, ended_at = 0
-			WHERE session_apps.ended_at <> 0`, id, m.App, m.Org, m.SID, m.First, home)
+		args := []any{id, m.App, m.Org, m.SID, m.First, home}
+		if t.made == (madeSession{home, id}) {
+			kept = m
+			return t.send(insertMark, args...) // a session of this moment has no other mark, so nobody waits for the count
+		}
+		n, err := t.exec(insertMark, args...)
 		if err != nil || n == 1 {
 			return err
 		}

@@ -84,6 +84,7 @@ type Store struct {
 	caches
 	persons  recent[member]
 	sessions recent[broker.Session]
+	touched  recent[time.Time] // when identities were used last, as of the last look
 	short    *ephemeral
 	counter  *counter
 	epochs   *epochs      // of short-lived state that is shared; nil where it is embedded

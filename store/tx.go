@@ -34,7 +34,8 @@ type tx struct {
 	writes  int   // statements that wrote
 	broken  error // a step failed after it had written; the whole must not commit
 	touches []touch
-	after   []func() // run after COMMIT, before the caller is answered
+	after   []func()    // run after COMMIT, before the caller is answered
+	made    madeSession // last in this transaction
 	depth   int
 	config  bool // holds turnConfig for itself
 	met     bool // something was there that its reads had not seen: run again, they will
@@ -276,7 +277,7 @@ func (t *tx) savepoint(ctx context.Context, fn func(context.Context) error) erro
 		}
 		err = stored(err)
 	}
-	t.touches, t.after, t.config = t.touches[:touched], t.after[:after], held
+	t.touches, t.after, t.config, t.made = t.touches[:touched], t.after[:after], held, madeSession{}
 	if err := t.conn.script(names.rollback, names.release); err != nil {
 		t.broken = stored(err)
 		return t.broken

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -194,6 +195,14 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 			return leak(err, otherRealm && len(list) > 0, list)
 		},
 		"TouchIdentity": func() string { return refused(w.TouchIdentity(ctx, stranger, o.Key, now), directory.ErrPersonNotFound) },
+		"Footing": func() string {
+			var f broker.Footing
+			err := w.InTx(ctx, func(ctx context.Context) (err error) {
+				f, err = w.Footing(ctx, stranger, o.Person.ID, stranger, o.Session.ID)
+				return err
+			})
+			return leak(err, f.Person != 0 || f.Session != 0, f)
+		},
 		"Entitled": func() string {
 			yes, err := w.Entitled(ctx, stranger, o.App.ID)
 			return leak(err, yes, o.App.ID)

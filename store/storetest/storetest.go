@@ -55,7 +55,7 @@ type Store interface {
 	audit.Traces
 	delivery.Queue
 	manifest.Lists
-	Revision(ctx context.Context) (int64, error)
+	broker.Revisions
 	Brief() brief.Store
 	Counter() brief.Counter
 }
@@ -108,6 +108,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"traces":        traces,
 		"transactions":  transactions,
 		"revision":      revision,
+		"footing":       footing,
 		"brief":         briefly,
 		"counter":       counter,
 		"endings":       endings,

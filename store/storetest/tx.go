@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vestibule-id/vestibule/audit"
+	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/directory"
 )
 
@@ -122,4 +123,33 @@ func revision(t *testing.T, w *World) {
 	before := at(w.ctx)
 	w.person(t, w.acme.Org, "one@acme.example")
 	same(t, at(w.ctx), before) // people move their own Version: they must not disturb everybody's logins
+}
+
+// S15: what a write rests on is told all at once, and by anything that moves it.
+func footing(t *testing.T, w *World) {
+	v := w.acme
+	at := func(person directory.PersonID, session directory.SessionID) (f broker.Footing) {
+		t.Helper()
+		err := w.InTx(w.ctx, func(ctx context.Context) (err error) {
+			f, err = w.Footing(ctx, v.Org.ID, person, v.Org.ID, session)
+			return err
+		})
+		ok(t, err)
+		return f
+	}
+	revision, err := w.Revision(w.ctx)
+	ok(t, err)
+	same(t, at(v.Person.ID, ""), broker.Footing{Revision: revision, Person: v.Person.Version})
+	same(t, at(v.Person.ID, v.Session.ID), broker.Footing{Revision: revision, Person: v.Person.Version, Session: v.Session.Version})
+	same(t, at(v.Person.ID, "ses_x"), broker.Footing{Revision: revision})
+	same(t, at("per_x", ""), broker.Footing{Revision: revision})
+	ok(t, w.UpdateSession(w.ctx, v.Org.ID, v.Session.ID, func(s *broker.Session) error { s.Ended = w.clock.Now(); return nil }))
+	if now := at(v.Person.ID, v.Session.ID).Session; now <= v.Session.Version {
+		t.Errorf("an ended session is still at version %d", now)
+	}
+	ok(t, w.RemoveMembership(w.ctx, v.Org.ID, v.Person.ID))
+	same(t, at(v.Person.ID, "").Person, 0)
+	if _, err := w.Footing(w.ctx, v.Org.ID, v.Person.ID, "", ""); err == nil {
+		t.Error("told outside a transaction, where nothing stays as it is")
+	}
 }
