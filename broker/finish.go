@@ -36,12 +36,12 @@ type codeGrant struct {
 	Scope   []string            `json:"scp"`
 	Nonce   string              `json:"non,omitempty"`
 	// Resources are those of the request; Claims is a claimsRequest.
-	Resources []string          `json:"rsc,omitempty"`
-	Claims    json.RawMessage   `json:"clm,omitempty"`
-	JKT       string            `json:"jkt,omitempty"`
-	Bound     [sha256.Size]byte `json:"bnd"`
-	Issued    time.Time         `json:"at"`
-	Trace     string            `json:"trc,omitempty"`
+	Resources []string        `json:"rsc,omitempty"`
+	Claims    json.RawMessage `json:"clm,omitempty"`
+	JKT       string          `json:"jkt,omitempty"`
+	Bound     directory.Hash  `json:"bnd"`
+	Issued    time.Time       `json:"at"`
+	Trace     string          `json:"trc,omitempty"`
 }
 
 // Finish ends an app's login: it asks Admit, opens or raises the session, and sends the browser back

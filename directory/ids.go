@@ -2,9 +2,11 @@ package directory
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"time"
 )
@@ -67,3 +69,23 @@ func NewSecret() string {
 	rand.Read(b[:])
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
+
+// Hash is the SHA-256 of a secret. Its text, in JSON too, is base64url without padding.
+type Hash [sha256.Size]byte
+
+func (h Hash) MarshalText() ([]byte, error) {
+	return base64.RawURLEncoding.AppendEncode(nil, h[:]), nil
+}
+
+// UnmarshalText refuses what is not the text of 32 bytes.
+func (h *Hash) UnmarshalText(text []byte) error {
+	if len(text) != base64.RawURLEncoding.EncodedLen(len(h)) {
+		return errHash
+	}
+	if n, err := base64.RawURLEncoding.Decode(h[:], text); err != nil || n != len(h) {
+		return errHash
+	}
+	return nil
+}
+
+var errHash = errors.New("not the hash of a secret")

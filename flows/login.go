@@ -16,10 +16,10 @@ import (
 
 // Login is a login in progress: one row, named by an unguessable id that is no right by itself.
 type Login struct {
-	ID      string            `json:"id"`
-	Browser [sha256.Size]byte `json:"brw"` // of the cookie of the browser that began it
-	Started time.Time         `json:"at"`
-	Request Request           `json:"req"`
+	ID      string         `json:"id"`
+	Browser directory.Hash `json:"brw"` // of the cookie of the browser that began it
+	Started time.Time      `json:"at"`
+	Request Request        `json:"req"`
 
 	Org        directory.OrgID        `json:"org,omitempty"`
 	Route      Route                  `json:"rte,omitempty"`
