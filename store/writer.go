@@ -15,8 +15,8 @@ const (
 	patience  = 2 * time.Second // how long a write waits behind one function that does not end
 	// companyWait is how long a group waits for company while there is some, companySize how many are
 	// enough. An fsync takes about as long, so nobody waits much longer than they would have anyway.
-	companyWait = time.Millisecond
-	companySize = 8
+	companyWait = 2 * time.Millisecond
+	companySize = 14
 )
 
 // writer owns the only connection that writes. Functions are gathered into groups that share one
