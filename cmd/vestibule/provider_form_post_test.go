@@ -104,7 +104,8 @@ func TestConsentAnswersByFormPostToo(t *testing.T) {
 	w := newWorld(t)
 	c := w.addOIDC("acme", nil)
 	app := w.entitledApp("ledger", c.org, thirdParty)
-	for decision, field := range map[string]string{"deny": "error", "allow": "code"} {
+	for _, step := range [][2]string{{"deny", "error"}, {"allow", "code"}} { // who agreed is not asked again
+		decision, field := step[0], step[1]
 		b := newBrowser(t)
 		p, r := b.asksConsent(app, func(v url.Values) { in(c.org)(v); formMode(v) })
 		f := b.send(http.MethodPost, p.url.String(), url.Values{"decision": {decision}}, false).answerForm(t)
