@@ -262,7 +262,9 @@ func TestAnExportMakesTheSameElsewhere(t *testing.T) {
 			if name == "SIGNING_2" {
 				pair = keys.Signing[1]
 			}
-			x.env["MEXBANCO_MEXBANCO_ID__BY_HAND_"+name+"_KEY"], x.env["MEXBANCO_MEXBANCO_ID__BY_HAND_"+name+"_CERTIFICATE"] = pair.Key, pair.Certificate
+			for _, con := range []string{"MEXBANCO_MEXBANCO_ID__BY_HAND_", "MEXBANCO_MEXBANCO_ID__BY_ITS_ADDRESS_"} {
+				x.env[con+name+"_KEY"], x.env[con+name+"_CERTIFICATE"] = pair.Key, pair.Certificate
+			}
 		}
 		x.apply(out.String())
 		var again bytes.Buffer

@@ -9,7 +9,8 @@
 // left alone even then. Secrets stand in files or the environment, never here, and nobody becomes an
 // operator of the platform by a file (S60).
 //
-// Read parses; Service plans and applies; Export writes what Apply reads. Nothing here talks to a network.
+// Read parses; Service plans and applies; Export writes what Apply reads. Nothing here talks to a network:
+// what stands at an address is fetched by whoever wires the Service.
 package manifest
 
 import (
@@ -106,6 +107,7 @@ type connectionRecord struct {
 	secrets  patch // of the protocol's Secret
 	keyed    bool  // secrets were said
 	metadata string
+	follows  string // the address of the metadata, instead
 }
 
 // connectionForm is what a file may say of a connection, whatever its protocol.
@@ -458,7 +460,7 @@ func (d *parse) connection(v yamlfile.Value) connectionRecord {
 		"type":     func(v yamlfile.Value) { c.typ = upstream.Type(d.Choice(v, d.types()...)) },
 		"settings": func(v yamlfile.Value) { settings = append(settings, v) },
 		"secrets":  func(v yamlfile.Value) { secrets = append(secrets, v) },
-		"metadata": func(v yamlfile.Value) { c.metadata = d.document(v) },
+		"metadata": func(v yamlfile.Value) { c.metadata, c.follows = d.metadata(v) },
 	}
 	connectionShape.fields(d.reader, known, &c.form)
 	if !d.Fields(v, known) || !d.needs(v, "name", c.name) || !d.needs(v, "type", string(c.typ)) {
@@ -474,7 +476,7 @@ func (d *parse) connection(v yamlfile.Value) connectionRecord {
 	for _, v := range secrets {
 		c.secrets, c.keyed = shapeOf(reflect.TypeOf(protocol.Secret), true, nil).read(d.reader, v), true
 	}
-	if c.metadata != "" && protocol.Import == nil {
+	if c.metadata+c.follows != "" && protocol.Import == nil {
 		d.Say(v, "A connection of the type %s has no metadata; its settings say all.", c.typ)
 	}
 	return c

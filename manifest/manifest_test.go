@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -62,6 +63,13 @@ func worldAt(t *testing.T, dir string, beside bool) *world {
 			Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 			Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
 			Lists:       db, Revisions: db, Now: time.Now,
+			Fetch: func(_ context.Context, address string, _ []string) ([]byte, error) {
+				raw, err := os.ReadFile(filepath.Join("..", "examples", "idp-metadata.xml"))
+				if address != "https://id3.mexbanco.example/metadata" {
+					err = fmt.Errorf("nobody is at %s", address)
+				}
+				return raw, err
+			},
 		}}
 }
 

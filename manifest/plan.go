@@ -45,7 +45,7 @@ type Revisions interface {
 	Revision(ctx context.Context) (int64, error)
 }
 
-// Service plans, applies and exports. All fields are required; Broker needs only what keeps apps.
+// Service plans, applies and exports. All fields but Random are required; Broker needs only what keeps apps.
 type Service struct {
 	Directory   *directory.Service
 	Connections *upstream.Service
@@ -54,7 +54,9 @@ type Service struct {
 	Lists       Lists
 	Revisions   Revisions
 	Now         func() time.Time
-	Random      io.Reader // crypto/rand.Reader unless a test says otherwise
+	// Fetch reads the document at an address that a connection names, which may call its private targets.
+	Fetch  func(ctx context.Context, address string, private []string) ([]byte, error)
+	Random io.Reader // crypto/rand.Reader unless a test says otherwise
 }
 
 // Kind is what happens to a thing.

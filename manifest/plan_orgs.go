@@ -366,6 +366,12 @@ func (p *planner) settings(c *connectionRecord, to *upstream.Connection, fresh b
 			return false
 		}
 	}
+	if c.follows != "" {
+		if *to, err = p.following(protocol, c.follows, *to); err != nil {
+			p.refuse(c.at, err)
+			return false
+		}
+	}
 	if to.Config, err = overlay(protocol.Config, to.Config, c.settings); err != nil {
 		p.refuse(c.at, err)
 		return false
@@ -383,6 +389,21 @@ func (p *planner) settings(c *connectionRecord, to *upstream.Connection, fresh b
 		}
 	}
 	return true
+}
+
+// following is a connection with what its metadata's address says. The address is asked once, when it is
+// new to the connection: from then on the running service follows it, and to apply again needs nobody who
+// answers.
+func (p *planner) following(protocol upstream.Protocol, address string, c upstream.Connection) (upstream.Connection, error) {
+	c, before, err := protocol.Follow(c, address)
+	if err != nil || before {
+		return c, err
+	}
+	raw, err := p.Fetch(p.ctx, address, c.Private)
+	if err != nil {
+		return c, err
+	}
+	return protocol.Import(raw, c, p.Now())
 }
 
 // overlay writes a patch over a struct that is kept as JSON.

@@ -91,16 +91,20 @@ func upper(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// document is a text in place, or {file: PATH}.
-func (r *reader) document(v yamlfile.Value) string {
+// metadata is a text in place, {file: PATH}, or {url: ADDRESS}.
+func (r *reader) metadata(v yamlfile.Value) (text, address string) {
 	if v.IsScalar() {
-		return r.Text(v)
+		return r.Text(v), ""
 	}
-	text := ""
-	r.Fields(v, map[string]func(yamlfile.Value){
-		"file": func(at yamlfile.Value) { text = r.fromFile(at, r.from.Document) },
+	said := 0
+	isMap := r.Fields(v, map[string]func(yamlfile.Value){
+		"file": func(at yamlfile.Value) { text, said = r.fromFile(at, r.from.Document), said+1 },
+		"url":  func(at yamlfile.Value) { address, said = r.Text(at), said+1 },
 	})
-	return text
+	if isMap && said != 1 {
+		r.Say(v, "Metadata is in one place: {file: PATH}, {url: ADDRESS}, or as text.")
+	}
+	return text, address
 }
 
 // spaced are the lists that RFC 7591 and OAuth write as one text with spaces between.

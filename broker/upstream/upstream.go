@@ -234,6 +234,9 @@ type Protocol struct {
 	// Import writes what a provider's document (SAML metadata) says of it over a connection; nil where
 	// there is no such document.
 	Import func(doc []byte, c Connection, now time.Time) (Connection, error)
+	// Follow makes a connection one whose document is looked for at an address from now on; before says
+	// that it was already. nil where Import is.
+	Follow func(c Connection, address string) (follows Connection, before bool, err error)
 	// SignsOut says that its upstreams are SignOuters.
 	SignsOut bool
 }

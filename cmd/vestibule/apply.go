@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -19,6 +20,7 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
 	"github.com/vestibule-id/vestibule/manifest"
 	"github.com/vestibule-id/vestibule/store"
@@ -175,7 +177,39 @@ func manifestService(db *store.Store) *manifest.Service {
 		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: time.Now},
 		Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 		Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
-		Lists:       db, Revisions: db, Now: time.Now,
+		Lists:       db, Revisions: db, Now: time.Now, Fetch: fetcher(),
+	}
+}
+
+// errFetch: what stands at an address that a file names did not come.
+var errFetch = fault.New(fault.Upstream, "vestibule.metadata_unreachable", "The metadata cannot be fetched from its address. Check the address, or name a file instead.")
+
+// fetcher reads documents by the guarded client that serve uses: of what is private, what the connection
+// may call alone.
+func fetcher() func(context.Context, string, []string) ([]byte, error) {
+	guard := &outbound.Guard{}
+	return func(ctx context.Context, address string, private []string) ([]byte, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return nil, errFetch.Because("it is no address")
+		}
+		req.Header.Set("Accept", "application/samlmetadata+xml, application/xml;q=0.9, text/xml;q=0.8")
+		res, err := guard.Client(private).Do(req)
+		if err != nil {
+			return nil, errFetch.With(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return nil, errFetch.Because("it answers " + res.Status)
+		}
+		raw, err := io.ReadAll(io.LimitReader(res.Body, maxDocument+1))
+		switch {
+		case err != nil:
+			return nil, errFetch.With(err)
+		case len(raw) > maxDocument:
+			return nil, errFetch.Because(fmt.Sprintf("it is larger than %d MiB", maxDocument>>20))
+		}
+		return raw, nil
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 
 // Protocol is this package's line in the registry.
 func Protocol() upstream.Protocol {
-	return upstream.Protocol{Open: Open, Check: Check, Pins: Pins, Config: Config{}, Secret: Secret{}, Keys: newKeys, Import: importMetadata}
+	return upstream.Protocol{Open: Open, Check: Check, Pins: Pins, Config: Config{}, Secret: Secret{}, Keys: newKeys, Import: importMetadata, Follow: follow}
 }
 
 func newKeys(rand io.Reader, now time.Time, name string) (json.RawMessage, error) {
@@ -55,6 +55,24 @@ func importMetadata(doc []byte, c upstream.Connection, now time.Time) (upstream.
 	c.Issuer = m.EntityID
 	c.Config, err = json.Marshal(m.Fill(cfg))
 	return c, err
+}
+
+// follow makes metadata_url the address of a connection's metadata.
+func follow(c upstream.Connection, address string) (upstream.Connection, bool, error) {
+	var cfg Config
+	if len(c.Config) > 0 {
+		var err error
+		if cfg, err = parseConfig(c.Config); err != nil {
+			return c, false, err
+		}
+	}
+	if cfg.MetadataURL == address {
+		return c, true, nil
+	}
+	cfg.MetadataURL = address
+	raw, err := json.Marshal(cfg)
+	c.Config = raw
+	return c, false, err
 }
 
 // provider is an opened connection.
