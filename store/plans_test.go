@@ -9,9 +9,9 @@ import (
 	"github.com/vestibule-id/vestibule/store/storetest"
 )
 
-// small tables hold a row for each realm, key or named value, and may be read whole.
+// small tables hold a row for each realm, key, named value or token that an operator makes, and may be read whole.
 var small = map[string]bool{"realms": true, "counters": true, "marks": true, "signing_keys": true, "data_keys": true,
-	"sqlite_schema": true, "goose_db_version": true, "nodes": true, "epochs": true}
+	"sqlite_schema": true, "goose_db_version": true, "nodes": true, "epochs": true, "registration_tokens": true}
 
 var scanned = regexp.MustCompile(`^SCAN (\S+)(.*)$`)
 

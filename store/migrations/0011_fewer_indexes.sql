@@ -3,5 +3,3 @@
 -- app. That walks the primary keys instead.
 DROP INDEX session_apps_app;
 DROP INDEX token_grants_app;
--- Initial access tokens, the oldest first.
-CREATE INDEX registration_tokens_made ON registration_tokens (created_at, hash);
