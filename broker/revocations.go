@@ -136,6 +136,8 @@ func (b *Broker) stepsOf(ctx context.Context, v directory.Revocation) ([]step, e
 	case directory.RevokeEntitlement:
 		part.App = directory.AppID(v.Ref)
 		return b.stepsOfEntitlement(ctx, v, part)
+	case directory.RevokeConnection:
+		return b.stepsOfConnection(ctx, v, part)
 	case directory.RevokePerson, directory.RevokeMembership:
 		return b.stepsOfPerson(ctx, v, part)
 	}
@@ -186,6 +188,65 @@ func (b *Broker) stepsOfEntitlement(ctx context.Context, v directory.Revocation,
 		}), b.revokeIn(org, "", here))
 	}
 	return out, nil
+}
+
+// stepsOfConnection ends the sessions that rest on a connection alone, and of those that were proved otherwise
+// too the parts of the organizations that it is for. What it proved counts at no door any more, so grants with
+// offline access end without being touched.
+func (b *Broker) stepsOfConnection(ctx context.Context, v directory.Revocation, part Part) ([]step, error) {
+	orgs, err := b.Orders.OrgsBelow(ctx, v.Org)
+	if err != nil {
+		return nil, err
+	}
+	var out []step
+	for _, org := range orgs {
+		var after directory.SessionID
+		out = append(out, func(ctx context.Context) (bool, error) {
+			refs, err := b.Endings.SessionsIn(ctx, org, after, endBatch)
+			if err != nil || len(refs) == 0 {
+				return true, err
+			}
+			if err := b.endProved(ctx, refs, org, directory.ConnectionID(v.Ref), part); err != nil {
+				return false, err
+			}
+			after = refs[len(refs)-1].ID
+			return len(refs) < endBatch, nil
+		})
+	}
+	return out, nil
+}
+
+// endProved ends what rests on a connection of some sessions that were used for an organization.
+func (b *Broker) endProved(ctx context.Context, refs []SessionRef, org directory.OrgID, id directory.ConnectionID, part Part) error {
+	var whole, parts []SessionRef
+	for _, ref := range refs {
+		s, err := b.Sessions.Session(ctx, ref.Home, ref.ID)
+		if errors.Is(err, ErrSessionNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		by, otherwise := 0, 0
+		for _, p := range s.Proofs {
+			if p.Connection == id && !p.Seen.After(part.Before) {
+				by++
+			} else {
+				otherwise++
+			}
+		}
+		switch {
+		case by > 0 && otherwise == 0:
+			whole = append(whole, ref)
+		case by > 0:
+			parts = append(parts, ref)
+		}
+	}
+	if err := b.endAll(ctx, whole, part); err != nil {
+		return err
+	}
+	part.Org = org
+	return b.endAll(ctx, parts, part)
 }
 
 func (b *Broker) stepsOfPerson(ctx context.Context, v directory.Revocation, part Part) ([]step, error) {

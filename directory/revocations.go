@@ -23,6 +23,9 @@ const (
 	// RevokeEntitlement ends what an app was given in an organization and all below it, wherever they may no
 	// longer use it: Ref is the app.
 	RevokeEntitlement RevocationKind = "entitlement"
+	// RevokeConnection ends what people opened in an organization and below it by a connection of it: Ref is
+	// the connection.
+	RevokeConnection RevocationKind = "connection"
 )
 
 // Revocation orders that sessions and tokens of before At are over. This room cannot end sessions: it
@@ -45,6 +48,8 @@ const (
 	EndedRemoved   = "removed"
 	EndedSignedOut = "signed out everywhere"
 	EndedNotUsed   = "the organization uses the app no longer"
+	// EndedConnection: by an administrator, for the identity provider's word counts no longer.
+	EndedConnection = "the connection was switched off"
 )
 
 // keepRevocation is longer than any access token lives.
@@ -56,10 +61,14 @@ type Revocations interface {
 	Revoke(ctx context.Context, org OrgID, r Revocation) error
 }
 
+// RevocationOf is an order of that time.
+func RevocationOf(kind RevocationKind, org OrgID, ref, reason string, at time.Time) Revocation {
+	return Revocation{Kind: kind, Ref: ref, Org: org, Reason: reason, At: at, Until: at.Add(keepRevocation)}
+}
+
 // order writes a revocation of now.
 func (s *Service) order(ctx context.Context, kind RevocationKind, org OrgID, ref, reason string) error {
-	now := s.Now()
-	return s.Revoke(ctx, org, Revocation{Kind: kind, Ref: ref, Org: org, Reason: reason, At: now, Until: now.Add(keepRevocation)})
+	return s.Revoke(ctx, org, RevocationOf(kind, org, ref, reason, s.Now()))
 }
 
 // SignOut ends all sessions and tokens of a person that were there before now: everywhere when org is

@@ -56,6 +56,8 @@ type ConnectionFacts struct {
 	ID   directory.ConnectionID
 	Org  directory.OrgID
 	Name string
+	// After is when it was last switched off, zero: never. What it proved until then does not count.
+	After time.Time
 }
 
 // PersonFacts is the person whom the proofs identify.
@@ -66,6 +68,8 @@ type PersonFacts struct {
 	Member directory.Membership
 	// AcceptsActive says whether the connection that Member.Accepts names may be believed now.
 	AcceptsActive bool
+	// AcceptsAfter is the connection's ProofsAfter.
+	AcceptsAfter time.Time
 }
 
 // State is all that is known about a login when the next step is decided.
@@ -166,11 +170,14 @@ func (f Flow) demanded() []StepName {
 func (s State) counts(p Proof) bool {
 	for _, c := range s.Org.Usable {
 		if c.ID == p.Connection && c.Org == p.Org {
-			return true
+			return p.since(c.After)
 		}
 	}
-	return s.Person != nil && s.Person.AcceptsActive && s.Person.Member.Accepts == p.Connection && p.Connection != ""
+	return s.Person != nil && s.Person.AcceptsActive && s.Person.Member.Accepts == p.Connection && p.Connection != "" && p.since(s.Person.AcceptsAfter)
 }
+
+// since says whether a proof came after its connection was last switched off.
+func (p Proof) since(off time.Time) bool { return off.IsZero() || p.Seen.After(off) }
 
 // belongs says whether a member of the login's organization proved themselves to it, however long ago.
 func (s State) belongs() bool {

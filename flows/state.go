@@ -86,7 +86,7 @@ func (j *Judge) org(ctx context.Context, org directory.OrgID, app AppFacts) (*Or
 	}
 	for _, c := range all {
 		if app.accepts(c.ID) && usable(c, chain, eff) {
-			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name})
+			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter})
 		}
 	}
 	return facts, eff, nil
@@ -159,29 +159,29 @@ func (j *Judge) facts(ctx context.Context, a Asking, session *Held, id directory
 		return nil, err
 	}
 	facts := &PersonFacts{Person: p, Member: m}
-	facts.AcceptsActive, err = j.accepts(ctx, m, a.App, eff)
+	facts.AcceptsActive, facts.AcceptsAfter, err = j.accepts(ctx, m, a.App, eff)
 	return facts, err
 }
 
 // accepts says whether the connection that a guest's membership names may be believed now: it is
 // switched on and good for the app, its own organization and all above that are active (S14), and it speaks a protocol that
 // the policy of the guest's organization allows.
-func (j *Judge) accepts(ctx context.Context, m directory.Membership, app AppFacts, eff policy.Effective) (bool, error) {
+func (j *Judge) accepts(ctx context.Context, m directory.Membership, app AppFacts, eff policy.Effective) (active bool, after time.Time, err error) {
 	if m.Accepts == "" || !app.accepts(m.Accepts) {
-		return false, nil
+		return false, time.Time{}, nil
 	}
 	c, err := j.Connections.ConnectionByID(ctx, m.Accepts)
 	if errors.Is(err, upstream.ErrConnectionNotFound) {
-		return false, nil
+		return false, time.Time{}, nil
 	}
 	if err != nil {
-		return false, err
+		return false, time.Time{}, err
 	}
 	chain, err := j.Directory.OrgChain(ctx, c.Org)
 	if err != nil {
-		return false, err
+		return false, time.Time{}, err
 	}
-	return c.Status == upstream.Active && chain.Status() == directory.Active && policy.Protocols.In(eff).Has(string(c.Type)), nil
+	return c.Status == upstream.Active && chain.Status() == directory.Active && policy.Protocols.In(eff).Has(string(c.Type)), c.ProofsAfter, nil
 }
 
 // choices are the organizations in which the person may use the app, and for which a proof of theirs
@@ -205,7 +205,7 @@ func (j *Judge) choices(ctx context.Context, p directory.Person, app AppFacts, p
 			return nil, err
 		}
 		s := State{Org: org, Person: &PersonFacts{Person: p, Member: m}}
-		if s.Person.AcceptsActive, err = j.accepts(ctx, m, app, eff); err != nil {
+		if s.Person.AcceptsActive, s.Person.AcceptsAfter, err = j.accepts(ctx, m, app, eff); err != nil {
 			return nil, err
 		}
 		if org.Entitled && org.Chain.Status() == directory.Active && slices.ContainsFunc(proofs, s.counts) {

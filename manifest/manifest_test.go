@@ -59,7 +59,7 @@ func worldAt(t *testing.T, dir string, beside bool) *world {
 	return &world{t: t, db: db, env: map[string]string{"SECRET": "a-client-secret-of-256-random-bits", "OTHER": "another-client-secret-of-random-bits"}, files: map[string]string{},
 		Service: &manifest.Service{
 			Directory:   people,
-			Connections: &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: time.Now},
+			Connections: &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: time.Now},
 			Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 			Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
 			Lists:       db, Revisions: db, Now: time.Now,

@@ -12,7 +12,7 @@ import (
 var _ upstream.Connections = (*Store)(nil)
 
 const (
-	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, logout, version"
+	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, logout, proofs_after, version"
 	selectConnection  = "SELECT " + connectionColumns + " FROM connections "
 )
 
@@ -22,7 +22,7 @@ func (r *row) connection() (c upstream.Connection, private string) {
 		Type: upstream.Type(r.text()), Name: r.text(), Status: upstream.Status(r.text()), Issuer: r.text(),
 		Config: json.RawMessage(r.text()), Secret: r.bytes(), Offered: r.bool(), JIT: upstream.JIT(r.text()), Authoritative: r.bool(), Guests: r.bool()}
 	private = r.text()
-	c.Skew, c.Logout, c.Version = r.duration(), upstream.LogoutChoice(r.text()), r.int()
+	c.Skew, c.Logout, c.ProofsAfter, c.Version = r.duration(), upstream.LogoutChoice(r.text()), r.time(), r.int()
 	return c, private
 }
 
@@ -117,8 +117,8 @@ func (s *Store) CreateConnection(ctx context.Context, org directory.OrgID, c ups
 		if err != nil {
 			return err
 		}
-		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), 1)
+		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ProofsAfter, 1)
 		if err != nil {
 			return err
 		}
@@ -191,8 +191,8 @@ func (s *Store) saveConnection(ctx context.Context, t *tx, was, c upstream.Conne
 		return err
 	}
 	n, err := t.exec(`UPDATE connections SET type = $1, name = $2, status = $3, issuer = $4, config = $5, secret = $6, offered = $7,
-		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, logout = $13, version = version + 1 WHERE id = $14 AND version = $15`,
-		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ID, was.Version)
+		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, logout = $13, proofs_after = $14, version = version + 1 WHERE id = $15 AND version = $16`,
+		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ProofsAfter, c.ID, was.Version)
 	if err != nil {
 		return err
 	}

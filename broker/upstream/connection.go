@@ -25,9 +25,11 @@ const (
 type Service struct {
 	Connections
 	Protocols Protocols
-	Tx        directory.Tx
-	Audit     audit.Recorder
-	Now       func() time.Time
+	// Revocations takes the order to end what was opened by a connection that is switched off.
+	Revocations directory.Revocations
+	Tx          directory.Tx
+	Audit       audit.Recorder
+	Now         func() time.Time
 }
 
 // Create makes a connection of org and returns it as it was stored. It starts as a draft unless its
@@ -66,23 +68,31 @@ func (s *Service) Checked(actor directory.Actor, before, c Connection) (Connecti
 }
 
 // Update changes a connection. change may run twice; what it must not touch (whose it is, and once it
-// was switched on whom it trusts) is put right or refused with ErrImmutable.
+// was switched on whom it trusts) is put right or refused with ErrImmutable. Switching it off ends what people
+// opened by it.
 func (s *Service) Update(ctx context.Context, actor directory.Actor, org directory.OrgID, id directory.ConnectionID, change func(*Connection) error) error {
 	if err := directory.Allow(actor, org, directory.ManageSignIn); err != nil {
 		return err
 	}
 	entry := s.entry(actor, Connection{ID: id, Org: org}, audit.ConnectionChanged, nil)
 	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		off := false
 		err := s.UpdateConnection(ctx, org, id, func(c *Connection) error {
 			before := *c
 			if err := s.apply(actor, c, change); err != nil {
 				return err
 			}
+			off = before.Status == Active && c.Status != Active
 			entry.Detail = map[string]string{"fields": strings.Join(changed(before, *c), ", ")}
 			return nil
 		})
 		if err != nil {
 			return err
+		}
+		if off {
+			if err := s.Revocations.Revoke(ctx, org, directory.RevocationOf(directory.RevokeConnection, org, string(id), directory.EndedConnection, entry.At)); err != nil {
+				return err
+			}
 		}
 		return s.Audit.Record(ctx, entry)
 	})
@@ -100,6 +110,10 @@ func (s *Service) apply(actor directory.Actor, c *Connection, change func(*Conne
 	}
 	if err := s.keepsTrust(before, after); err != nil {
 		return err
+	}
+	after.ProofsAfter = before.ProofsAfter
+	if before.Status == Active && after.Status != Active {
+		after.ProofsAfter = s.Now()
 	}
 	*c = after
 	return nil

@@ -96,8 +96,11 @@ type Connection struct {
 	// Logout is what logging out here does to the person's session at the provider; "" is LogoutLocal.
 	Logout LogoutChoice
 	// Skew is how far the provider's clock may be off; zero means the protocol's default.
-	Skew    time.Duration
-	Version int64
+	Skew time.Duration
+	// ProofsAfter is when the connection was last switched off; zero: never. What it proved until then counts
+	// for nothing any more, also when it is switched on again.
+	ProofsAfter time.Time
+	Version     int64
 }
 
 // Attempt is one departure and what must be remembered to judge the arrival. It is kept in the login.

@@ -174,7 +174,7 @@ func manifestService(db *store.Store) *manifest.Service {
 		Entitlements: db, Policies: db, Revocations: db, Tx: db, Audit: db, Now: time.Now}
 	return &manifest.Service{
 		Directory:   people,
-		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: time.Now},
+		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: time.Now},
 		Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 		Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
 		Lists:       db, Revisions: db, Now: time.Now, Fetch: fetcher(),

@@ -16,6 +16,7 @@ import (
 	goidc "github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/pgtest"
@@ -273,6 +274,13 @@ func TestWhateverEndsASessionTellsItsApps(t *testing.T) {
 			revive: func(w *world, c company, _ directory.Person) error {
 				return w.h.directory.Entitle(ctx, operator, directory.Entitlement{Org: c.org, App: w.app.ID})
 			}},
+		"the connection is switched off": {
+			end: func(w *world, c company, _ directory.Person, _ *browser, _ directory.SessionID) error {
+				return w.h.connections.Update(ctx, operator, c.org, c.con.ID, func(c *upstream.Connection) error { c.Status = upstream.Disabled; return nil })
+			},
+			revive: func(w *world, c company, _ directory.Person) error {
+				return w.h.connections.Update(ctx, operator, c.org, c.con.ID, func(c *upstream.Connection) error { c.Status = upstream.Active; return nil })
+			}},
 		"an administrator ends the session": {
 			end: func(w *world, c company, p directory.Person, _ *browser, id directory.SessionID) error {
 				return w.h.broker.EndSession(ctx, operator, c.org, p.ID, id)
@@ -373,6 +381,56 @@ func TestS6WhatWasGivenByTheLeaveOfAnotherEndsWithIt(t *testing.T) {
 		if n := r.count(); n != told {
 			t.Errorf("%s: told %d times, want %d", name, n, told)
 		}
+	}
+}
+
+// What a connection proved before it was switched off counts for nothing when it is on again: no session and
+// no offline access. What was proved by another connection goes on.
+func TestS15WhatASwitchedOffConnectionProvedIsWorthNothing(t *testing.T) {
+	ctx := t.Context()
+	w, acme, b, tok := offline(t, nil)
+	other := w.connectOIDC(acme.org, "other", nil)
+	other.people("o1", "o1@acme.example")
+	r := newReceiver(t, nil)
+	only := func(c company) func(a *broker.App) {
+		return func(a *broker.App) { r.told(a); refreshing(a); a.Connections = []directory.ConnectionID{c.con.ID} }
+	}
+	desk, lodge := w.entitledApp("by-acme", acme.org, only(acme)), w.entitledApp("by-other", acme.org, only(other))
+	mine := b.signIn(desk, away(acme.org))
+	elsewhere := newBrowser(t)
+	theirs := elsewhere.signIn(lodge, away(acme.org))
+	set := func(to upstream.Status) {
+		w.must(w.h.connections.Update(ctx, operator, acme.org, acme.con.ID, func(c *upstream.Connection) error {
+			c.Status, c.ProofsAfter = to, time.Time{} // which nobody sets by hand
+			return nil
+		}))
+	}
+	set(upstream.Disabled)
+	if got := r.wait(1)[0]; got["sid"] != claims(t, mine.ID)["sid"] {
+		t.Errorf("told of another session: %v", got)
+	}
+	w.settled(acme.org)
+	desk.refresh(mine.Refresh).refused(t, "while it is off", "invalid_grant")
+	w.clock.pass(time.Second)
+	set(upstream.Active)
+	desk.refresh(mine.Refresh).refused(t, "on again", "invalid_grant")
+	w.refresh(tok.Refresh).refused(t, "on again, another app", "invalid_grant")
+	if status, _ := w.userinfo(tok.Access); status != http.StatusUnauthorized {
+		t.Errorf("userinfo: %d", status)
+	}
+	if code, fault := b.silently(desk, in(acme.org)); code != "" || fault == "" {
+		t.Errorf("single sign-on: %q", fault)
+	}
+	lodge.refresh(theirs.Refresh).good(t, "by the other connection")
+	if code, _ := elsewhere.silently(lodge, in(acme.org)); code == "" {
+		t.Error("single sign-on by the other connection")
+	}
+	w.settled(acme.org)
+	if n := r.count(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	if tok := b.signIn(desk, away(acme.org)); tok.Refresh == "" || desk.refresh(tok.Refresh).Status != http.StatusOK {
+		t.Errorf("a fresh sign-in: %s", tok.raw)
 	}
 }
 

@@ -135,7 +135,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db,
 		Tx: db, Audit: db, Now: c.Now,
 	}
-	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Tx: db, Audit: db, Now: c.Now}
+	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: c.Now}
 	judge := &flows.Judge{Directory: h.directory, Connections: db, Now: c.Now}
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
 	h.assets.Theme = looks.Named

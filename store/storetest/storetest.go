@@ -183,7 +183,7 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	v := Tenant{Realm: realm, Org: w.org(t, directory.Org{Realm: realm.ID, Parent: parent, Handle: handle})}
 	v.Connection = upstream.Connection{ID: directory.NewConnectionID(now), Org: v.Org.ID, Realm: realm.ID, Type: "oidc", Name: handle,
 		Status: upstream.Active, Issuer: "https://" + handle + ".example", Config: []byte(`{"a":1}`), Secret: []byte(`{"secret":"` + handle + `"}`),
-		JIT: upstream.JITCreate, Offered: true, Authoritative: true, Guests: true, Private: []string{"127.0.0.1:1"}, Skew: time.Minute, Logout: upstream.LogoutAsk, Version: 1}
+		JIT: upstream.JITCreate, Offered: true, Authoritative: true, Guests: true, Private: []string{"127.0.0.1:1"}, Skew: time.Minute, Logout: upstream.LogoutAsk, ProofsAfter: now, Version: 1}
 	ok(t, w.CreateConnection(w.ctx, v.Org.ID, v.Connection))
 	v.App = broker.App{ID: directory.NewAppID(now), Realm: realm.ID, ClientID: handle + "-app", Name: handle, Status: directory.Active,
 		Settings: broker.Settings{Method: broker.SecretBasic, Native: true, RedirectURIs: []string{"https://" + handle + ".example/cb"},
