@@ -291,6 +291,28 @@ func TestOfflineAccessOutlivesTheSession(t *testing.T) {
 	}
 }
 
+// An administrator who ends one session ends what it holds; offline access ends where the person is signed out
+// everywhere, which is another choice.
+func TestS37EndingASessionLeavesOfflineAccessAndSigningOutEverywhereDoesNot(t *testing.T) {
+	w, acme, b, tok := offline(t, nil)
+	r := w.request(in(acme.org))
+	bound := w.redeem(b.authorize(w, r).code(t), r.verifier).good(t, "without offline access")
+	p := w.person(acme, "acme-1")
+	views, err := w.h.broker.SessionsOf(t.Context(), operator, acme.org, p.ID)
+	w.must(err)
+	w.must(w.h.broker.EndSession(t.Context(), operator, acme.org, p.ID, views[0].ID))
+	if status, _ := w.userinfo(bound.Access); status != http.StatusUnauthorized {
+		t.Errorf("a token of the session: %d", status)
+	}
+	tok = w.refresh(tok.Refresh).good(t, "offline, after its session was ended")
+	w.clock.pass(time.Second)
+	w.must(w.h.broker.EndSessionsOf(t.Context(), operator, acme.org, p.ID))
+	w.refresh(tok.Refresh).refused(t, "signed out everywhere", "invalid_grant")
+	if status, _ := w.userinfo(tok.Access); status != http.StatusUnauthorized {
+		t.Errorf("an offline token, signed out everywhere: %d", status)
+	}
+}
+
 // tokens.refresh_lifetime counts from the sign-in, tokens.refresh_idle from the last refresh, and both
 // hold as they are now.
 func TestRefreshTokensEndByThePolicyOfNow(t *testing.T) {
