@@ -137,7 +137,7 @@ func publicDocument(w http.ResponseWriter, cache string) {
 func allowOrigin(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
+	h.Set("Access-Control-Expose-Headers", "DPoP-Nonce, Retry-After, WWW-Authenticate")
 }
 
 // preflight answers what a browser asks before a script's request with an Authorization header.

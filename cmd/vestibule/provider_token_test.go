@@ -580,7 +580,7 @@ func TestTheTokenEndpointAnswersScripts(t *testing.T) {
 		t.Errorf("preflight %d %v", p.status, p.header)
 	}
 	p = w.raw("POST", "/token", "application/x-www-form-urlencoded", strings.NewReader("grant_type=x"))
-	if p.header.Get("Access-Control-Allow-Origin") != "*" || p.header.Get("Access-Control-Allow-Credentials") != "" {
+	if p.header.Get("Access-Control-Allow-Origin") != "*" || p.header.Get("Access-Control-Allow-Credentials") != "" || !strings.Contains(p.header.Get("Access-Control-Expose-Headers"), "Retry-After") {
 		t.Errorf("answer %v", p.header)
 	}
 }
