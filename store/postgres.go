@@ -29,6 +29,7 @@ type session struct {
 
 	ahead    *pgconn.Batch // travels with the next statement
 	waiting  int           // statements in ahead
+	news     map[int]error // of those in ahead that make a new row: what it means that its key is taken
 	ctx      context.Context
 	begun    bool // BEGIN was sent, or waits in ahead
 	asked    bool // something was read since
@@ -222,16 +223,35 @@ func (s *session) flush(scan func(*row)) (rows int, changed int64, err error) {
 
 func (s *session) flushTag(scan func(*row)) (tag pgconn.CommandTag, rows int, changed int64, err error) {
 	answers := s.c.ExecBatch(s.base, s.ahead)
-	before := s.waiting
-	s.ahead, s.waiting = nil, 0
+	before, news := s.waiting, s.news
+	s.ahead, s.waiting, s.news = nil, 0, nil
+	good := 0 // statements that did what they should
 	for i := 0; answers.NextResult(); i++ {
 		r := answers.ResultReader()
 		if i >= before {
 			rows = each(r, scan)
 		}
-		tag, _ = r.Close()
+		if tag, err = r.Close(); err == nil {
+			good++
+		}
 	}
-	return tag, rows, tag.RowsAffected(), s.fail(answers.Close())
+	err = answers.Close()
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" && news[good] != nil {
+		s.fate = max(s.fate, failed)
+		return tag, rows, 0, news[good]
+	}
+	return tag, rows, tag.RowsAffected(), s.fail(err)
+}
+
+func (s *session) sendNew(taken error, q string, args ...any) error {
+	if err := s.send(q, args...); err != nil {
+		return err
+	}
+	if s.news == nil {
+		s.news = map[int]error{}
+	}
+	s.news[s.waiting-1] = taken
+	return nil
 }
 
 // send lets a statement travel with the next that somebody waits for.
@@ -333,7 +353,7 @@ var errRolledBack = errors.New("the server rolled the transaction back at COMMIT
 func (s *session) commit() (unknown bool, err error) {
 	s.ctx = nil // whoever leaves now leaves a transaction that is under way
 	if s.waiting == 1 && s.untouched() {
-		s.ahead, s.waiting, s.begun = nil, 0, false // nothing but BEGIN, which was never sent
+		s.ahead, s.waiting, s.news, s.begun = nil, 0, nil, false // nothing but BEGIN, which was never sent
 		return false, nil
 	}
 	if err := s.send("COMMIT"); err != nil {
@@ -357,7 +377,7 @@ func (s *session) untouched() bool { return s.begun && s.c.TxStatus() == 'I' }
 
 // rollback undoes what was begun.
 func (s *session) rollback() {
-	s.ctx, s.ahead, s.waiting, s.begun = nil, nil, 0, false
+	s.ctx, s.ahead, s.waiting, s.news, s.begun = nil, nil, 0, nil, false
 	if s.fate == cut || s.c.IsClosed() || s.c.TxStatus() == 'I' {
 		return
 	}

@@ -136,6 +136,14 @@ func (c *conn) send(q string, args ...any) error {
 	return err
 }
 
+func (c *conn) sendNew(taken error, q string, args ...any) error {
+	_, err := c.rows(q, nil, args)
+	if e, ok := errors.AsType[*sqliteError](err); ok && (e.code == lib.SQLITE_CONSTRAINT_UNIQUE || e.code == lib.SQLITE_CONSTRAINT_PRIMARYKEY) {
+		return taken
+	}
+	return err
+}
+
 // hold and try answer at once: SQLite has one writer, which is alone with everything.
 func (c *conn) hold(turn, bool) error  { return nil }
 func (c *conn) try(turn) (bool, error) { return true, nil }

@@ -38,16 +38,11 @@ func (s *Store) CreateToken(ctx context.Context, org directory.OrgID, g broker.T
 		if err != nil {
 			return err
 		}
-		n, err := t.exec("INSERT INTO token_grants ("+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-			$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
-			ON CONFLICT (code_hash) DO NOTHING`, g.ID, g.Kind, org, o.Realm, g.App, g.Person, g.Session, g.SID, g.CodeHash[:], g.BoundHash[:],
+		return t.sendNew(broker.ErrCodeUsed, "INSERT INTO token_grants ("+grantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+			$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`, g.ID, g.Kind, org, o.Realm, g.App, g.Person, g.Session, g.SID, g.CodeHash[:], g.BoundHash[:],
 			strings.Join(g.Scope, " "), strings.Join(g.Resources, " "), string(g.Claims), g.AuthTime, g.Offline, proofs, g.Opened, g.JKT, string(g.Actor), g.Parent,
 			family, current, []byte{}, []byte{}, g.Refresh.At, g.Refresh.Until,
 			g.CreatedAt, g.ExpiresAt, g.RevokedAt, g.Reason)
-		if err == nil && n == 0 {
-			return broker.ErrCodeUsed
-		}
-		return err
 	})
 }
 

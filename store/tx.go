@@ -212,6 +212,20 @@ func (t *tx) send(q string, args ...any) error {
 	return nil
 }
 
+// sendNew is send for a row that must be new. Where its key is taken the transaction fails by that error,
+// here or later.
+func (t *tx) sendNew(taken error, q string, args ...any) error {
+	if t.broken != nil {
+		return t.broken
+	}
+	if err := t.conn.sendNew(taken, q, args...); err != nil {
+		t.broken = stored(err)
+		return t.broken
+	}
+	t.writes++
+	return nil
+}
+
 // read reads. A failure breaks the whole, as PostgreSQL has it; what cannot be asked for is no failure.
 func (t *tx) read(q string, scan func(*row), args []any) (int, error) {
 	if t.broken != nil {

@@ -15,6 +15,9 @@ type wire interface {
 	// send is exec for whoever does not ask how many. It may travel with a later statement, whose answer is
 	// then its error; the transaction is broken all the same.
 	send(q string, args ...any) error
+	// sendNew is send for a row that must be new: where its key is taken, the error is taken, now or as the
+	// answer to a later statement.
+	sendNew(taken error, q string, args ...any) error
 	// rows gives each row to scan, which may be nil, and returns how many there were.
 	rows(q string, scan func(*row), args []any) (int, error)
 	// script runs statements without parameters, savepoints above all.
