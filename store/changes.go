@@ -31,13 +31,26 @@ func (t *tx) touch(kind, ref string) error {
 	if err := t.alone(); err != nil {
 		return err
 	}
-	var seq int64
-	if _, err := t.returning("UPDATE counters SET n = n + 1 WHERE name = 'changes' RETURNING n",
-		func(r *row) { seq = r.int() }); err != nil {
-		return err
+	if len(t.touches) == 0 {
+		// It stays so: whoever else changes configuration waits until this commits.
+		if _, err := t.read(selectRevision, func(r *row) { t.revision = r.int() }, nil); err != nil {
+			return err
+		}
 	}
+	seq := t.revision + int64(len(t.touches)) + 1
 	t.touches = append(t.touches, touch{seq, kind, ref})
 	return t.send("INSERT INTO changes (seq, kind, ref, at) VALUES ($1, $2, $3, $4)", seq, kind, ref, t.store.now())
+}
+
+const selectRevision = "SELECT n FROM counters WHERE name = 'changes'"
+
+// count moves the revision by all that the transaction touched, once at its end: on PostgreSQL each change
+// of one row leaves a version behind that the next has to walk over.
+func (t *tx) count() error {
+	if len(t.touches) == 0 {
+		return nil
+	}
+	return t.send("UPDATE counters SET n = $1 WHERE name = 'changes'", t.revision+int64(len(t.touches)))
 }
 
 // Revision counts the changes of all configuration: organizations, domains, connections, apps,
@@ -63,8 +76,10 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	n, err := s.revision(ctx)
-	t.compare(n)
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return t.compare(n), nil
 }
 
 // share keeps configuration as it is until the transaction ends.
@@ -75,16 +90,18 @@ func (t *tx) share() error {
 	return t.hold(turnConfig, true)
 }
 
-// compare has the change log read where a transaction saw more of it than this process did.
-func (t *tx) compare(revision int64) {
-	if others := revision - int64(len(t.touches)); others > t.store.seen.Load() {
+// compare adds what the transaction itself touched to the revision that it read, and has the change log
+// read where that is more than this process saw.
+func (t *tx) compare(others int64) int64 {
+	if others > t.store.seen.Load() {
 		t.store.hearing.learn(others)
 		t.store.hurry()
 	}
+	return others + int64(len(t.touches))
 }
 
 func (s *Store) revision(ctx context.Context) (n int64, err error) {
-	_, err = s.rows(ctx, "SELECT n FROM counters WHERE name = 'changes'", func(r *row) { n = r.int() })
+	_, err = s.rows(ctx, selectRevision, func(r *row) { n = r.int() })
 	return n, err
 }
 

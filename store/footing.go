@@ -48,6 +48,6 @@ func (s *Store) Footing(ctx context.Context, org directory.OrgID, person directo
 		f.Revision, err = s.Revision(ctx)
 		return f, err
 	}
-	t.compare(f.Revision)
+	f.Revision = t.compare(f.Revision)
 	return f, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,18 +29,19 @@ var (
 
 // tx is what the ctx of a running function carries.
 type tx struct {
-	store   *Store
-	conn    wire
-	over    bool
-	writes  int   // statements that wrote
-	broken  error // a step failed after it had written; the whole must not commit
-	touches []touch
-	after   []func()    // run after COMMIT, before the caller is answered
-	made    madeSession // last in this transaction
-	depth   int
-	config  bool // holds turnConfig for itself
-	met     bool // something was there that its reads had not seen: run again, they will
-	late    bool // wanted turnConfig after it had read: run again with it from the beginning
+	store    *Store
+	conn     wire
+	over     bool
+	writes   int   // statements that wrote
+	broken   error // a step failed after it had written; the whole must not commit
+	touches  []touch
+	revision int64       // before the first of touches
+	after    []func()    // run after COMMIT, before the caller is answered
+	made     madeSession // last in this transaction
+	depth    int
+	config   bool // holds turnConfig for itself
+	met      bool // something was there that its reads had not seen: run again, they will
+	late     bool // wanted turnConfig after it had read: run again with it from the beginning
 }
 
 type txKey struct{}
@@ -103,7 +105,7 @@ func once(c *call, on wire, log *slog.Logger) {
 	c.err = guard(context.WithValue(c.ctx, txKey{}, t), c.fn)
 	t.over = true
 	if c.err == nil {
-		c.err = t.broken
+		c.err = cmp.Or(t.broken, t.count())
 	}
 	if t.late {
 		c.err = errTurn
