@@ -44,9 +44,14 @@ func (t *tx) touch(kind, ref string) error {
 
 const selectRevision = "SELECT n FROM counters WHERE name = 'changes'"
 
-// count moves the revision by all that the transaction touched, once at its end: on PostgreSQL each change
-// of one row leaves a version behind that the next has to walk over.
+// count writes what the transaction counted, once at its end: on PostgreSQL each change of one row leaves a
+// version behind that the next has to walk over.
 func (t *tx) count() error {
+	if t.code > 0 {
+		if err := t.send("UPDATE counters SET n = $1 WHERE name = 'org_code'", t.code); err != nil {
+			return err
+		}
+	}
 	if len(t.touches) == 0 {
 		return nil
 	}

@@ -171,12 +171,15 @@ func (t *tx) takeHandle(o directory.Org) error {
 	return t.touch(ofHandle, handleKey(o.Realm, o.Handle))
 }
 
-// orgCode makes the next code of a path.
+// orgCode makes the next code of a path. Codes of a step that was undone are not given again.
 func (t *tx) orgCode() (string, error) {
-	var n int64
-	if _, err := t.returning("UPDATE counters SET n = n + 1 WHERE name = 'org_code' RETURNING n", func(r *row) { n = r.int() }); err != nil {
-		return "", err
+	if t.code == 0 {
+		if _, err := t.read("SELECT n FROM counters WHERE name = 'org_code'", func(r *row) { t.code = r.int() }, nil); err != nil {
+			return "", err
+		}
 	}
+	t.code++
+	n := t.code
 	const digits = "0123456789abcdefghijklmnopqrstuv"
 	var code [codeWidth]byte
 	for i := codeWidth - 1; i >= 0; i-- {

@@ -34,9 +34,10 @@ const (
 
 // sessionStart sets what every connection must have, whatever server, database and user were given as
 // defaults, and asks for what cannot be set. Every statement reads or writes a few rows by index: its
-// plan does not depend on its values, and none is worth compiling.
+// plan does not depend on its values, and none is worth compiling. A plan that was made while a table was
+// empty must use the index too, for a large apply fills it within one transaction.
 const sessionStart = `SET statement_timeout = 5000; SET lock_timeout = 3000; SET idle_in_transaction_session_timeout = 15000;
-	SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; SET jit = off; SET bytea_output = hex;
+	SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; SET bytea_output = hex;
 	SELECT current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('transaction_read_only'), current_setting('fsync')`
 
 // postgresConfig reads a DSN. size is how many connections it allows.

@@ -36,6 +36,7 @@ type tx struct {
 	broken   error // a step failed after it had written; the whole must not commit
 	touches  []touch
 	revision int64       // before the first of touches
+	code     int64       // the last code of a path, 0 when none was made
 	after    []func()    // run after COMMIT, before the caller is answered
 	made     madeSession // last in this transaction
 	depth    int
