@@ -17,7 +17,13 @@ import (
 type memory struct {
 	connections map[directory.ConnectionID]Connection
 	entries     []audit.Entry
+	orders      []directory.Revocation
 	failAudit   bool
+}
+
+func (m *memory) Revoke(_ context.Context, _ directory.OrgID, r directory.Revocation) error {
+	m.orders = append(m.orders, r)
+	return nil
 }
 
 func (m *memory) ConnectionByID(_ context.Context, id directory.ConnectionID) (Connection, error) {
@@ -95,7 +101,7 @@ func office() (*Service, *memory) {
 		}
 		return c, nil
 	}
-	return &Service{Connections: m, Tx: m, Audit: m, Now: time.Now, Protocols: Protocols{"p": {Check: check, Pins: pins}, "q": {Check: check, Pins: pins}}}, m
+	return &Service{Connections: m, Revocations: m, Tx: m, Audit: m, Now: time.Now, Protocols: Protocols{"p": {Check: check, Pins: pins}, "q": {Check: check, Pins: pins}}}, m
 }
 
 func draft() Connection {
@@ -162,7 +168,13 @@ func TestS4TheSubjectsSourceIsFixedOnceSwitchedOn(t *testing.T) {
 	step("even as it is switched on", nil, change("sub", Active))
 	step("not when active", ErrImmutable, change("oid", Active))
 	step("not by way of a draft", ErrImmutable, change("sub", Draft))
+	if len(m.orders) > 0 {
+		t.Errorf("ended before it was switched off: %v", m.orders)
+	}
 	step("switching off", nil, change("sub", Disabled))
+	if len(m.orders) != 1 || m.orders[0].Kind != directory.RevokeConnection || m.orders[0].Ref != string(c.ID) || m.orders[0].Org != "org_1" {
+		t.Errorf("ended by switching it off: %v", m.orders)
+	}
 	step("not when off", ErrImmutable, change("oid", Disabled))
 	step("not by another type", ErrImmutable, func(c *Connection) error { c.Type = "q"; return nil })
 	step("other settings may", nil, func(c *Connection) error { c.Config = json.RawMessage(`{"subject":"sub","other":2}`); return nil })
