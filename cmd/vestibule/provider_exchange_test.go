@@ -317,11 +317,8 @@ func TestS15NoExchangeRestsOnWhatChangedMeanwhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newChain(t, nil)
-			real := c.front.h.broker.Tx
-			c.front.h.broker.Tx = &outrun{Tx: real, change: func() { c.front.h.broker.Tx = real; change(c) }}
-			got := c.api.swap(c.tok.Access)
-			c.front.h.broker.Tx = real
-			if got.Status == 200 {
+			c.front.h.broker.Tx = &outrun{Tx: c.front.h.broker.Tx, change: func() { change(c) }}
+			if got := c.api.swap(c.tok.Access); got.Status == 200 {
 				t.Errorf("exchange: %s", got.raw)
 			}
 		})

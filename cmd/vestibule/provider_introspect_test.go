@@ -170,11 +170,8 @@ func TestNoAppTokenRestsOnWhatChangedMeanwhile(t *testing.T) {
 	w := newWorld(t)
 	acme := w.addOrg("acme", "")
 	bot := w.entitledApp("bot", acme, func(a *broker.App) { machine(a); a.Opaque = true })
-	real := w.h.broker.Tx
-	w.h.broker.Tx = &outrun{Tx: real, change: func() { w.must(w.h.directory.RemoveEntitlement(context.Background(), acme, bot.app.ID)) }}
-	got := bot.act(in(acme))
-	w.h.broker.Tx = real
-	got.refused(t, "the entitlement is removed meanwhile", "unauthorized_client")
+	w.h.broker.Tx = &outrun{Tx: w.h.broker.Tx, change: func() { w.must(w.h.directory.RemoveEntitlement(context.Background(), acme, bot.app.ID)) }}
+	bot.act(in(acme)).refused(t, "the entitlement is removed meanwhile", "unauthorized_client")
 }
 
 // audience is an organization with an app that asks for tokens for an API, and the API, which is an app

@@ -437,11 +437,9 @@ func TestS15NoRefreshRestsOnWhatChangedMeanwhile(t *testing.T) {
 				if lost { // the answer that is given again rests on the same
 					w.refresh(tok.Refresh).good(t, "the answer that is lost")
 				}
-				p, real := w.person(acme, "acme-1"), w.h.broker.Tx
-				w.h.broker.Tx = &outrun{Tx: real, change: func() { change(w, acme, p, directory.GrantID(id)) }}
-				got := w.refresh(tok.Refresh)
-				w.h.broker.Tx = real
-				got.refused(t, "refresh", "invalid_grant")
+				p := w.person(acme, "acme-1")
+				w.h.broker.Tx = &outrun{Tx: w.h.broker.Tx, change: func() { change(w, acme, p, directory.GrantID(id)) }}
+				w.refresh(tok.Refresh).refused(t, "refresh", "invalid_grant")
 			})
 		}
 	}
