@@ -468,12 +468,12 @@ func TestS48WhatAnOperatorSetOfARegisteredAppStays(t *testing.T) {
 func (w *world) details(act audit.Action, target string) []string {
 	w.t.Helper()
 	var out []string
-	for _, table := range []string{"audit", "audit_pending"} {
-		for _, row := range w.query("SELECT detail FROM "+table+" WHERE action = $1 AND target_id = $2 ORDER BY at", string(act), target) {
-			var detail map[string]string
-			w.must(json.Unmarshal([]byte(row[0]), &detail))
-			out = append(out, detail["fields"])
-		}
+	// One statement: an entry is on its way from one table to the other.
+	for _, row := range w.query("SELECT detail FROM (SELECT detail, at, 0 AS late, seq FROM audit WHERE action = $1 AND target_id = $2 "+
+		"UNION ALL SELECT detail, at, 1 AS late, seq FROM audit_pending WHERE action = $3 AND target_id = $4) AS entries ORDER BY at, late, seq", string(act), target, string(act), target) {
+		var detail map[string]string
+		w.must(json.Unmarshal([]byte(row[0]), &detail))
+		out = append(out, detail["fields"])
 	}
 	return out
 }
