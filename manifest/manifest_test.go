@@ -276,9 +276,16 @@ func TestTheManualNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	settings, err := os.ReadFile(filepath.Join("..", "docs", "policy.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	known, _ := keysOf(t)
 	for at, keys := range known {
 		for key := range keys {
+			if at == "policy" && strings.Contains(string(settings), "`"+key+"`") {
+				continue
+			}
 			if !strings.Contains(string(raw), "`"+key+"`") {
 				t.Errorf("docs/configuration.md has no `%s` (of %s)", key, at)
 			}

@@ -24,6 +24,14 @@ type slot struct {
 	set          bool // a level set the value; else it is the platform's default
 	asked        any  // what the last level with a value of its own asked for and did not get; nil: nothing
 	askedBy      int
+	keeps        []kept
+}
+
+// kept is what one level wants all below it to keep (S13). It is asked when they write, and never folded:
+// what must be kept loosens nothing.
+type kept struct {
+	members any
+	by      int
 }
 
 // Resolve folds the levels, the platform first and an app last. An error comes with an Effective that
@@ -54,7 +62,7 @@ func (t table) fold(chain []Level) (*folded, error) {
 		return nil, err
 	}
 	for i, l := range chain {
-		f.chain[i] = Level{Kind: l.Kind, ID: l.ID, Name: l.Name}
+		f.chain[i] = Level{Kind: l.Kind, ID: l.ID, Name: l.Name, Notes: l.Notes}
 		if err := t.narrow(f.slots, i, l); err != nil {
 			return nil, err
 		}
@@ -72,8 +80,8 @@ func inOrder(chain []Level) error {
 		if depth[l.Kind] < depth[above] || l.Kind == above && l.Kind != Org {
 			return ErrChain.Because(fmt.Sprintf("%q stands below %q", l.Kind, above))
 		}
-		if l.Defaults != nil || l.Limits != nil {
-			return ErrChain.Because("a level below the platform has defaults or limits: " + l.ID)
+		if l.Defaults != nil || l.Limits != nil || l.Kind == App && l.Keep != nil {
+			return ErrChain.Because("a level below the platform has defaults or limits, or an app keeps something: " + l.ID)
 		}
 	}
 	return nil
@@ -102,24 +110,37 @@ func (t table) begin(slots []slot, platform Level) error {
 
 // narrow takes one level's own values in.
 func (t table) narrow(slots []slot, at int, l Level) error {
-	if len(l.Values) == 0 {
-		return nil
-	}
-	if err := t.knows(l.Values); err != nil {
-		return l.unreadable(err)
-	}
-	for i, r := range t.rules {
-		raw, ok := l.Values[r.key()]
-		if !ok {
-			continue
-		}
-		own, err := r.read(raw)
+	for key, raw := range l.Values {
+		r, own, err := t.value(key, raw)
 		if err != nil {
-			return l.unreadable(fmt.Errorf("%s: %w", r.key(), err))
+			return l.unreadable(err)
 		}
-		slots[i].take(r, own, at)
+		slots[r.place()].take(r, own, at)
+	}
+	for key, raw := range l.Keep {
+		r, members, err := t.value(key, raw)
+		if err == nil && !r.about().keeps {
+			err = fmt.Errorf("%s: nothing can be kept", key)
+		}
+		if err != nil {
+			return l.unreadable(err)
+		}
+		slots[r.place()].keeps = append(slots[r.place()].keeps, kept{members, at})
 	}
 	return nil
+}
+
+// value reads one setting of a document.
+func (t table) value(key string, raw json.RawMessage) (rule, any, error) {
+	r, ok := t.byKey[key]
+	if !ok {
+		return nil, nil, fmt.Errorf("no rule is called %q", key)
+	}
+	v, err := r.read(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return r, v, nil
 }
 
 // take is the fold's one step: limit = value = Tighter(limit, own).

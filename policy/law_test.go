@@ -15,25 +15,14 @@ import (
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
-// methods is a rule with strength classes, as mfa.methods will be: phishing-resistant, then app code and
-// push, then e-mail and SMS. It is here so that the laws and Check are proved for such rules as well.
+// methods is a rule with strength classes whose default and limit are made for the stories of S13.
 var methods = &words{"passkey", "security_key", "totp", "push", "sms", "email"}
 
 var methodsRule = &Rule[Set]{
 	Key: "test.methods", Title: "Second factors",
 	Default: methods.set("passkey", "totp"), Limit: methods.all(), Loosest: methods.all(), Strictest: methods.none(),
 	Tighter: common, Read: methods.read, Show: Set.String, Empty: Set.Empty,
-	Strength: func(s Set) int {
-		switch {
-		case s.Has("passkey") || s.Has("security_key"):
-			return 3
-		case s.Has("totp") || s.Has("push"):
-			return 2
-		case s.Has("sms") || s.Has("email"):
-			return 1
-		}
-		return 0
-	},
+	Strength: classOf, Unite: union,
 	Samples: []Set{methods.all(), methods.set("passkey", "totp", "sms"), methods.set("security_key", "passkey"),
 		methods.set("totp", "sms"), methods.set("sms"), methods.none()},
 }
@@ -57,8 +46,13 @@ func forEvery(t *testing.T, law func(t *rapid.T, tab table, r rule)) {
 }
 
 func raw(t interface{ Fatal(...any) }, v any) json.RawMessage {
-	if d, ok := v.(time.Duration); ok {
-		v = showDuration(d)
+	switch x := v.(type) {
+	case time.Duration:
+		v = showDuration(x)
+	case int:
+		if x == Unlimited {
+			v = unlimited
+		}
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -82,13 +76,19 @@ func maybe(t *rapid.T, r rule, label string) map[string]json.RawMessage {
 
 // chain draws levels as they may be stored, values over a limit that was tightened later included.
 func chain(t *rapid.T, r rule) []Level {
-	out := []Level{{Kind: Platform, ID: "p", Values: maybe(t, r, "platform"), Defaults: maybe(t, r, "default"), Limits: maybe(t, r, "limit")}}
+	keep := func(label string) map[string]json.RawMessage {
+		if !r.about().keeps {
+			return nil
+		}
+		return maybe(t, r, label+" keeps")
+	}
+	out := []Level{{Kind: Platform, ID: "p", Values: maybe(t, r, "platform"), Defaults: maybe(t, r, "default"), Limits: maybe(t, r, "limit"), Keep: keep("platform")}}
 	if rapid.Bool().Draw(t, "realm") {
-		out = append(out, Level{Kind: Realm, ID: "rlm", Name: "Realm", Values: maybe(t, r, "realm value")})
+		out = append(out, Level{Kind: Realm, ID: "rlm", Name: "Realm", Values: maybe(t, r, "realm value"), Keep: keep("realm")})
 	}
 	for i := range rapid.IntRange(0, 6).Draw(t, "depth") {
 		id := fmt.Sprintf("org %d", i)
-		out = append(out, Level{Kind: Org, ID: id, Name: id, Values: maybe(t, r, id)})
+		out = append(out, Level{Kind: Org, ID: id, Name: id, Values: maybe(t, r, id), Keep: keep(id)})
 	}
 	if rapid.Bool().Draw(t, "app") {
 		out = append(out, Level{Kind: App, ID: "app", Name: "App", Values: maybe(t, r, "app value")})
@@ -310,6 +310,8 @@ func TestLawWhatCheckAllowsHoldsUnchanged(t *testing.T) {
 			t.Fatalf("an empty list was allowed")
 		case err == nil && r.strength(wish) < r.strength(limit):
 			t.Fatalf("%v was allowed and loses the strongest of %v", wish, limit)
+		case err == nil && keptAbove(t, r, levels[:last], limit) != nil && !tight(r, keptAbove(t, r, levels[:last], limit), wish):
+			t.Fatalf("%v was allowed and drops some of %v, which is to be kept", wish, keptAbove(t, r, levels[:last], limit))
 		case err != nil && tight(r, wish, limit) && errors.Is(err, ErrLooser):
 			t.Fatalf("%v is within %v and was refused: %v", wish, limit, fault.Of(err).Public)
 		case errors.Is(err, ErrLooser) && !strings.Contains(fault.Of(err).Public, r.show(limit)):
@@ -319,6 +321,62 @@ func TestLawWhatCheckAllowsHoldsUnchanged(t *testing.T) {
 }
 
 func bareOf(l Level) Level { l.Values = nil; return l }
+
+// keptAbove is what the levels want kept, as far as the limit still has it; nil where nothing is.
+func keptAbove(t *rapid.T, r rule, above []Level, limit any) (all any) {
+	for _, l := range above {
+		text, ok := l.Keep[r.key()]
+		if !ok {
+			continue
+		}
+		members, err := r.read(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if members = r.tighter(members, limit); all != nil {
+			members = r.unite(members, all)
+		}
+		all = members
+	}
+	return all
+}
+
+// What must be kept is asked of whoever writes, and moves neither a limit nor what holds: it could loosen.
+func TestLawWhatIsKeptMovesNothing(t *testing.T) {
+	forEvery(t, func(t *rapid.T, tab table, r rule) {
+		levels := chain(t, r)
+		limit, effective := at(t, tab, r, levels)
+		for i := range levels {
+			levels[i].Keep = nil
+		}
+		if l, e := at(t, tab, r, levels); l != limit || e != effective {
+			t.Fatalf("with what is kept %v within %v, without %v within %v", effective, limit, e, l)
+		}
+	})
+}
+
+// Review marks exactly the values that could not be written today.
+func TestLawReviewMarksWhatIsOverTheLimit(t *testing.T) {
+	forEvery(t, func(t *rapid.T, tab table, r rule) {
+		levels := chain(t, r)
+		last := levels[len(levels)-1]
+		marks, err := tab.review(levels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, has := own(r, last)
+		_, marked := marks[r.key()]
+		if marked != (has && tab.check(levels, r.key(), last.Values[r.key()]) != nil) {
+			t.Fatalf("%v, marked: %v", v, marks)
+		}
+		if !has {
+			return
+		}
+		if limit, _ := at(t, tab, r, append(append([]Level(nil), levels[:len(levels)-1]...), bareOf(last))); !tight(r, v, limit) && !marked {
+			t.Fatalf("%v is over the limit %v and not marked", v, limit)
+		}
+	})
+}
 
 func TestLawEveryValueSurvivesItsOwnForm(t *testing.T) {
 	forEvery(t, func(t *rapid.T, _ table, r rule) {
@@ -342,6 +400,8 @@ func TestEveryRuleIsWhole(t *testing.T) {
 		switch {
 		case r.title() == "":
 			t.Errorf("%s has no title", key)
+		case r.about().group == "" && tab.byKey["test.methods"] == nil, r.about().help == "" && tab.byKey["test.methods"] == nil, r.about().form.words == "" && tab.byKey["test.methods"] == nil:
+			t.Errorf("%s has no group, no help or no form", key)
 		case !tight(r, value, limit):
 			t.Errorf("%s: the default %v is looser than the limit %v", key, value, limit)
 		case r.empty(value) || r.empty(limit):

@@ -15,6 +15,10 @@ package policy
 
 import (
 	"encoding/json"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -33,6 +37,9 @@ var (
 	ErrLooser  = fault.New(fault.Invalid, "policy.looser", "This is looser than a level above allows.")
 	ErrFloor   = fault.New(fault.Invalid, "policy.floor", "This is tighter than anybody may ask for.")
 	ErrNobody  = fault.New(fault.Invalid, "policy.nobody", "This would leave nothing that is allowed.")
+	ErrKept    = fault.New(fault.Invalid, "policy.kept", "This would drop what a level above wants kept.")
+	ErrLevel   = fault.New(fault.Invalid, "policy.level", "This cannot be set at this level.")
+	ErrReason  = fault.New(fault.Invalid, "policy.reason", "A reason is at most 500 characters of text in one line.")
 	ErrWeaker  = fault.New(fault.Invalid, "policy.weaker", "This would drop the strongest of what is allowed now.")
 )
 
@@ -57,6 +64,48 @@ type Level struct {
 	Name string // what people know it as; shown in provenance
 	// Values, Defaults and Limits are JSON by setting key, as they are stored: "8h", ["oidc"].
 	Values, Defaults, Limits map[string]json.RawMessage
+	// Keep are members of sets that every level below must keep when it narrows the set (S13). An app, below
+	// which there is nothing, has none.
+	Keep map[string]json.RawMessage
+	// Notes say who wrote a value, when and why, by setting key; for what stands in Defaults, Limits and Keep
+	// by NoteOf.
+	Notes map[string]Note
+}
+
+// Note is who wrote something of a level's document, when, and for what reason. It decides nothing.
+type Note struct {
+	By     string    `json:"by,omitempty"` // in words for people: "the operator"
+	At     time.Time `json:"at,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Part is a part of a level's document.
+type Part string
+
+const (
+	OwnValues Part = ""
+	Defaults  Part = "default"
+	Limits    Part = "limit"
+	Kept      Part = "keep"
+)
+
+// NoteOf is the key of a setting's note in a part of a document.
+func NoteOf(p Part, key string) string {
+	if p == OwnValues {
+		return key
+	}
+	return string(p) + " " + key
+}
+
+// mostReason bounds a reason, in bytes; it is shown beside a field.
+const mostReason = 500
+
+// CheckReason says whether a reason can be stored and shown.
+func CheckReason(text string) error {
+	if len(text) > mostReason || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }) {
+		return ErrReason
+	}
+	return nil
 }
 
 // shown is a level's name in a sentence.

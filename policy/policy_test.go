@@ -64,7 +64,7 @@ func TestWhatCannotBeReadIsRefusedNotSkipped(t *testing.T) {
 		want  *fault.Error
 	}{
 		{"an unknown setting", org(set("session.lifespan", `"8h"`)), ErrUnreadable},
-		{"an unknown limit", []Level{{Kind: Platform, Limits: set("mfa.methods", `["totp"]`)}}, ErrUnreadable},
+		{"an unknown limit", []Level{{Kind: Platform, Limits: set("mfa.method", `["totp"]`)}}, ErrUnreadable},
 		{"an unknown default", []Level{{Kind: Platform, Defaults: set("x", `1`)}}, ErrUnreadable},
 		{"a number for a time", org(set("session.lifetime", `8`)), ErrUnreadable},
 		{"null", org(set("session.lifetime", `null`)), ErrUnreadable},
@@ -372,5 +372,109 @@ func TestResolvingIsFastAndReadingAllocatesNothing(t *testing.T) {
 		_ = Protocols.In(e).Has("oidc")
 	}); n != 0 {
 		t.Errorf("reading allocates %v times", n)
+	}
+}
+
+func said(err error) string {
+	if err == nil {
+		return "no fault"
+	}
+	return fault.Of(err).Public
+}
+
+// security.md S13: what an ancestor wants kept is kept, and is what it may itself.
+func TestS13WhatAnAncestorWantsKeptIsKept(t *testing.T) {
+	bank := Level{Kind: Org, Name: "MightyBank", Keep: set("mfa.methods", `["passkey"]`)}
+	region := Level{Kind: Org, Name: "Region", Keep: set("mfa.methods", `["totp"]`)}
+	branch := Level{Kind: Org, Name: "Branch"}
+	for _, c := range []struct {
+		name, wish string
+		chain      []Level
+		want       *fault.Error
+		says       []string
+	}{
+		{"both kept", `["passkey","totp"]`, []Level{platform(), bank, region, branch}, nil, nil},
+		{"one dropped", `["security_key","totp"]`, []Level{platform(), bank, region, branch}, ErrKept, []string{"MightyBank", "passkey"}},
+		{"the other dropped", `["passkey"]`, []Level{platform(), bank, region, branch}, ErrKept, []string{"Region", "totp"}},
+		{"it binds below, not itself", `["security_key"]`, []Level{platform(), bank}, nil, nil},
+		{"the platform's", `["security_key"]`, []Level{{Kind: Platform, Keep: set("mfa.methods", `["passkey"]`)}, branch}, ErrKept, []string{"the platform"}},
+		{"what is no longer allowed need not be kept", `["security_key"]`,
+			[]Level{{Kind: Platform, Limits: set("mfa.methods", `["security_key","totp"]`)}, bank, branch}, nil, nil},
+	} {
+		err := Check(c.chain, "mfa.methods", json.RawMessage(c.wish))
+		if c.want == nil && err != nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: %s", c.name, said(err))
+		}
+		for _, part := range c.says {
+			if !strings.Contains(said(err), part) {
+				t.Errorf("%s: %q does not say %q", c.name, said(err), part)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, key, wish string
+		chain           []Level
+		want            *fault.Error
+	}{
+		{"allowed", "mfa.methods", `["passkey"]`, []Level{platform(), branch}, nil},
+		{"not allowed above", "mfa.methods", `["passkey"]`, []Level{platform(), {Kind: Org, Values: set("mfa.methods", `["security_key"]`)}, branch}, ErrLooser},
+		{"not allowed by itself", "mfa.methods", `["passkey"]`, []Level{platform(), {Kind: Org, Values: set("mfa.methods", `["security_key"]`)}}, ErrLooser},
+		{"no list", "session.lifetime", `"8h"`, []Level{platform(), branch}, ErrValue},
+		{"no member", "mfa.methods", `["password"]`, []Level{platform(), branch}, ErrValue},
+		{"no setting", "mfa.method", `["passkey"]`, []Level{platform(), branch}, ErrUnknown},
+		{"an app", "mfa.methods", `["passkey"]`, []Level{platform(), {Kind: App}}, ErrLevel},
+	} {
+		if err := CheckKeep(c.chain, c.key, json.RawMessage(c.wish)); c.want == nil && err != nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: %s", c.name, said(err))
+		}
+	}
+	e, err := Resolve([]Level{platform(), bank, region, branch})
+	if err != nil || !strings.Contains(e.Why("mfa.methods").Words(), "Whoever narrows it keeps passkey, totp.") {
+		t.Errorf("%v: %s", err, e.Why("mfa.methods").Words())
+	}
+	for name, bad := range map[string][]Level{
+		"an app that keeps":         {platform(), {Kind: App, Keep: set("mfa.methods", `["passkey"]`)}},
+		"a rule that cannot":        {platform(), {Kind: Org, Keep: set("session.lifetime", `"8h"`)}},
+		"a member that is none":     {platform(), {Kind: Org, Keep: set("mfa.methods", `["x"]`)}},
+		"a setting that is unknown": {platform(), {Kind: Org, Keep: set("x", `[]`)}},
+	} {
+		if _, err := Resolve(bad); err == nil {
+			t.Errorf("%s was skipped", name)
+		}
+	}
+	if err := CheckPlatform(Level{Limits: set("mfa.methods", `["totp"]`), Keep: set("mfa.methods", `["passkey"]`)}); !errors.Is(err, ErrLooser) {
+		t.Errorf("the platform keeps what it does not allow: %v", err)
+	}
+}
+
+// capabilities.md C1: who, when, why, and what was asked for.
+func TestAValueIsExplainedWithWhoWroteItWhenAndWhy(t *testing.T) {
+	at := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	bank := Level{Kind: Org, Name: "MightyBank Americas", Values: set("session.lifetime", `"12h"`),
+		Notes: map[string]Note{"session.lifetime": {By: "its owner", At: at, Reason: "Auditors ask for it."}}}
+	top := Level{Kind: Platform, Limits: set("session.lifetime", `"1d"`), Notes: map[string]Note{"limit session.lifetime": {By: "the operator", Reason: "A shift"}}}
+	e, err := Resolve([]Level{top, bank, {Kind: Org, Name: "Branch", Values: set("session.lifetime", `"18h"`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "Longest session: 12h, required by MightyBank Americas, set by its owner on 2026-03-01. The reason given: Auditors ask for it. Branch asked for 18h."
+	if got := e.Why("session.lifetime").Words(); got != want {
+		t.Errorf("explained as %q", got)
+	}
+	if err := Check([]Level{top, bank, {Kind: Org, Name: "Branch"}}, "session.lifetime", json.RawMessage(`"18h"`)); !strings.Contains(said(err), "Auditors ask for it") {
+		t.Errorf("refused as %q", said(err))
+	}
+	e, _ = Resolve([]Level{top, {Kind: Org, Name: "Branch", Values: set("session.lifetime", `"48h"`)}})
+	if got := e.Why("session.lifetime"); got.Note.Reason != "A shift" || got.LimitNote.By != "the operator" {
+		t.Errorf("a limit of the platform is explained as %+v", got)
+	}
+}
+
+func TestAReasonIsOneLineOfText(t *testing.T) {
+	for text, ok := range map[string]bool{"": true, "Auditors ask for it.": true, "Prüfer, 監査": true, strings.Repeat("a", 500): true,
+		strings.Repeat("a", 501): false, "two\nlines": false, "\x1b[31m": false, "turned \u202eround": false, "\xff": false} {
+		if err := CheckReason(text); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }

@@ -16,6 +16,8 @@ type Rule[T comparable] struct {
 	Group string
 	Title string // "Longest session"
 	Help  string // one sentence for whoever sets it
+	// When says from when on a change holds, where that is not the next request of every session.
+	When string
 	// Default holds where no level set anything; it binds nobody.
 	Default T
 	// Limit is the loosest value that anybody may reach where the operator set no other limit.
@@ -24,21 +26,39 @@ type Rule[T comparable] struct {
 	Loosest T
 	// Strictest is what holds where no policy was resolved.
 	Strictest T
+	// NoApp says that the setting is about people or the organization as a whole: an app has no value.
+	NoApp bool
 	// Floor is the tightest value that a level below the platform may write; the zero value is none.
 	Floor   T
 	Tighter func(a, b T) T
 	// Read and Show are the value's form in JSON and in sentences.
 	Read func(json.RawMessage) (T, error)
 	Show func(T) string
-	// Empty says that a value allows nothing; nil where none does.
+	// Empty says that a value allows nothing, and so nobody; nil where none does.
 	Empty func(T) bool
+	// Wild says that a value is so wide that it can be a limit and nobody's wish; nil where none is.
+	Wild func(T) bool
+	// Unite is all that either value allows, for what an ancestor wants kept (S13); nil where nothing can be.
+	Unite func(a, b T) T
 	// Strength ranks the strongest thing a value allows; nil where no order is meant. Narrowing that
 	// lowers it is refused: fewer second factors are not tighter when only the weakest is left.
 	Strength func(T) int
 	// Samples are values for the laws: the ends, the default, and what lies between.
 	Samples []T
 
-	slot int // place in the table, from 1; see number
+	form form // how values are written, for manuals, schemas and pages
+	slot int  // place in the table, from 1; see number
+}
+
+// form says how a kind of value is written.
+type form struct {
+	kind    Form
+	words   string   // "a time such as 8h"
+	tighter string   // "a shorter time is tighter"
+	of      []string // the words to choose from, loosest first where they have an order
+	from    int      // the numbers to choose from
+	to      int
+	besides string // a word that stands for no bound, "" for none
 }
 
 // In is the rule's value under a policy. A policy that nobody resolved, and a rule that is in no table,
@@ -55,6 +75,7 @@ type rule interface {
 	key() string
 	title() string
 	number(slot int)
+	place() int // in the table, from 0
 	read(json.RawMessage) (any, error)
 	show(any) string
 	tighter(a, b any) any
@@ -62,18 +83,38 @@ type rule interface {
 	ends() (loosest, strictest any)
 	floor() (any, bool)
 	empty(any) bool
+	wild(any) bool
 	strength(any) int
 	samples() []any
+	unite(a, b any) any
+	about() about
+}
+
+// about is what manuals and editors are told of a rule beside its values.
+type about struct {
+	group, help string
+	when        string
+	noApp       bool
+	keeps       bool
+	form        form
 }
 
 func (r *Rule[T]) key() string                    { return r.Key }
 func (r *Rule[T]) title() string                  { return r.Title }
 func (r *Rule[T]) number(slot int)                { r.slot = slot }
+func (r *Rule[T]) place() int                     { return r.slot - 1 }
 func (r *Rule[T]) show(v any) string              { return r.Show(v.(T)) }
 func (r *Rule[T]) tighter(a, b any) any           { return r.Tighter(a.(T), b.(T)) }
 func (r *Rule[T]) defaults() (value, limit any)   { return r.Default, r.Limit }
 func (r *Rule[T]) ends() (loosest, strictest any) { return r.Loosest, r.Strictest }
 func (r *Rule[T]) empty(v any) bool               { return r.Empty != nil && r.Empty(v.(T)) }
+
+func (r *Rule[T]) wild(v any) bool    { return r.Wild != nil && r.Wild(v.(T)) }
+func (r *Rule[T]) unite(a, b any) any { return r.Unite(a.(T), b.(T)) }
+
+func (r *Rule[T]) about() about {
+	return about{group: r.Group, help: r.Help, when: r.When, noApp: r.NoApp, keeps: r.Unite != nil, form: r.form}
+}
 
 func (r *Rule[T]) floor() (any, bool) {
 	var none T
@@ -102,10 +143,10 @@ func (r *Rule[T]) read(raw json.RawMessage) (any, error) {
 		return nil, err
 	}
 	if r.Tighter(v, r.Loosest) != v {
-		return nil, fmt.Errorf("%s is more than %s", r.Show(v), r.Show(r.Loosest))
+		return nil, fmt.Errorf("%s is looser than %s, the loosest there is", r.Show(v), r.Show(r.Loosest))
 	}
 	if r.Tighter(v, r.Strictest) != r.Strictest {
-		return nil, fmt.Errorf("%s is less than %s", r.Show(v), r.Show(r.Strictest))
+		return nil, fmt.Errorf("%s is tighter than %s, the tightest there is", r.Show(v), r.Show(r.Strictest))
 	}
 	return v, nil
 }

@@ -11,12 +11,52 @@ func Keys() []string {
 
 // rules is the table: a setting is in force because it stands here. One line each, by group.
 var rules = tableOf(
+	MFARequirement,
+	MFAMethods,
+	MFAPhishingResistant,
+	MFAAdmins,
+	MFARememberDevice,
+	MFATrustUpstream,
+	MFAEnrolmentGrace,
+
+	RecoveryMethods,
+	RecoveryDelay,
+
 	SessionLifetime,
 	SessionIdle,
+	SessionPersistent,
+	SessionMax,
+	StepUpAge,
+	SessionShared,
+
+	LoginMethods,
+	SSORequired,
+	WhenIdPDown,
+	TrustedConnections,
+	LoginNetworks,
+	LockoutAttempts,
+	LockoutFor,
+	DeviceGrant,
+
+	Identity,
+
+	PasswordMinLength,
+	PasswordMinStrength,
+	PasswordClasses,
+	PasswordHistory,
+	PasswordMaxAge,
+	PasswordBlockCommon,
+
+	Protocols,
+	SAMLEncryption,
+	SAMLSignedRequests,
+	SignatureAlgorithms,
+
+	MembersJoin,
+
 	AccessLifetime,
 	RefreshLifetime,
 	RefreshIdle,
-	DeviceGrant,
-	Protocols,
-	SignatureAlgorithms,
+
+	BrandingEditable,
 )

@@ -3,7 +3,7 @@ package policy
 import "time"
 
 // SessionLifetime is how long a session is accepted for an organization, however busy it is.
-var SessionLifetime = &Rule[time.Duration]{
+var SessionLifetime = shortest(Rule[time.Duration]{
 	Key:       "session.lifetime",
 	Group:     "Session",
 	Title:     "Longest session",
@@ -13,15 +13,11 @@ var SessionLifetime = &Rule[time.Duration]{
 	Loosest:   90 * day,
 	Strictest: time.Minute,
 	Floor:     15 * time.Minute,
-	Tighter:   shorter,
-	Read:      readDuration,
-	Show:      showDuration,
-	Samples:   []time.Duration{time.Minute, 15 * time.Minute, time.Hour, 12 * time.Hour, 7 * day, 90 * day},
-}
+})
 
 // SessionIdle is how long a session is accepted without activity of the person; refreshing tokens and
 // prompt=none are none (S47).
-var SessionIdle = &Rule[time.Duration]{
+var SessionIdle = shortest(Rule[time.Duration]{
 	Key:       "session.idle",
 	Group:     "Session",
 	Title:     "Longest pause",
@@ -31,8 +27,54 @@ var SessionIdle = &Rule[time.Duration]{
 	Loosest:   90 * day,
 	Strictest: time.Minute,
 	Floor:     5 * time.Minute,
-	Tighter:   shorter,
-	Read:      readDuration,
-	Show:      showDuration,
-	Samples:   []time.Duration{time.Minute, 5 * time.Minute, time.Hour, day, 30 * day, 90 * day},
-}
+})
+
+// SessionPersistent lets a session survive the closing of the browser. There is one cookie for all of a
+// person's organizations, so it is the home organization's to say, as its limits end the session.
+var SessionPersistent = allowance(Rule[bool]{
+	Key:     "session.persistent",
+	When:    "at the next sign-in",
+	Group:   "Session",
+	Title:   "Sessions that survive the closing of the browser",
+	Help:    "People stay signed in when they close the browser and open it again. Judged by the person's home organization when they sign in.",
+	Default: true,
+	Limit:   true,
+	NoApp:   true,
+})
+
+// SessionMax is how many sessions a person may have in an organization at once (S47).
+var SessionMax = atMost(Rule[int]{
+	Key:       "session.max_per_user",
+	When:      "at the next sign-in",
+	Group:     "Session",
+	Title:     "Most sessions of one person",
+	Help:      "Whoever signs in once more is signed out where they signed in first, as far as this organization goes.",
+	Default:   Unlimited,
+	Limit:     Unlimited,
+	Loosest:   Unlimited,
+	Strictest: 1,
+	NoApp:     true,
+})
+
+// StepUpAge is how fresh a second step must be for sensitive actions.
+var StepUpAge = shortest(Rule[time.Duration]{
+	Key:       "session.step_up_age",
+	Group:     "Session",
+	Title:     "Freshness for sensitive actions",
+	Help:      "Before a sensitive action people confirm with a second step, unless they did so within this time.",
+	Default:   10 * time.Minute,
+	Limit:     12 * time.Hour,
+	Loosest:   30 * day,
+	Strictest: time.Minute,
+	Floor:     time.Minute,
+})
+
+// SessionShared lets one sign-in serve several apps.
+var SessionShared = allowance(Rule[bool]{
+	Key:     "session.shared",
+	Group:   "Session",
+	Title:   "Single sign-on between apps",
+	Help:    "One sign-in opens every app of the organization. Without it each app asks for a sign-in of its own.",
+	Default: true,
+	Limit:   true,
+})

@@ -56,6 +56,23 @@ func (w *words) read(raw json.RawMessage) (Set, error) {
 // common is what both sets have: the order of every allow-list.
 func common(a, b Set) Set { return Set{of: a.of, bits: a.bits & b.bits} }
 
+// union is all that either set has.
+func union(a, b Set) Set { return Set{of: a.of, bits: a.bits | b.bits} }
+
+func (s Set) none() Set { return Set{of: s.of} }
+
+// Allows says whether a method is in the set.
+func (s Set) Allows(m Method) bool { return s.Has(string(m)) }
+
+// Methods are the members of a set of methods, in the vocabulary's order. The caller may keep the slice.
+func (s Set) Methods() []Method {
+	out := make([]Method, 0, s.Len())
+	for _, w := range s.Words() {
+		out = append(out, Method(w))
+	}
+	return out
+}
+
 // Has says whether a word is in the set.
 func (s Set) Has(word string) bool {
 	if s.of == nil {

@@ -4,8 +4,9 @@ import "time"
 
 // AccessLifetime is how long an access token is good for. It cannot be called back while it lives, so
 // the operator alone raises its limit above ten minutes (S15).
-var AccessLifetime = &Rule[time.Duration]{
+var AccessLifetime = shortest(Rule[time.Duration]{
 	Key:       "tokens.access_lifetime",
+	When:      "for the next token",
 	Group:     "Tokens",
 	Title:     "Life of access tokens",
 	Help:      "How long an app may use an access token before it asks for a new one.",
@@ -14,14 +15,10 @@ var AccessLifetime = &Rule[time.Duration]{
 	Loosest:   time.Hour,
 	Strictest: time.Minute,
 	Floor:     2 * time.Minute,
-	Tighter:   shorter,
-	Read:      readDuration,
-	Show:      showDuration,
-	Samples:   []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, time.Hour},
-}
+})
 
 // RefreshLifetime is how long an app may go on refreshing after a sign-in.
-var RefreshLifetime = &Rule[time.Duration]{
+var RefreshLifetime = shortest(Rule[time.Duration]{
 	Key:       "tokens.refresh_lifetime",
 	Group:     "Tokens",
 	Title:     "Life of refresh tokens",
@@ -31,14 +28,10 @@ var RefreshLifetime = &Rule[time.Duration]{
 	Loosest:   365 * day,
 	Strictest: time.Minute,
 	Floor:     time.Hour,
-	Tighter:   shorter,
-	Read:      readDuration,
-	Show:      showDuration,
-	Samples:   []time.Duration{time.Minute, time.Hour, day, 30 * day, 90 * day, 365 * day},
-}
+})
 
 // RefreshIdle is how long an app may leave a refresh token unused and still renew its tokens.
-var RefreshIdle = &Rule[time.Duration]{
+var RefreshIdle = shortest(Rule[time.Duration]{
 	Key:       "tokens.refresh_idle",
 	Group:     "Tokens",
 	Title:     "Longest pause between renewals",
@@ -48,8 +41,4 @@ var RefreshIdle = &Rule[time.Duration]{
 	Loosest:   365 * day,
 	Strictest: time.Minute,
 	Floor:     time.Hour,
-	Tighter:   shorter,
-	Read:      readDuration,
-	Show:      showDuration,
-	Samples:   []time.Duration{time.Minute, time.Hour, day, 7 * day, 90 * day, 365 * day},
-}
+})

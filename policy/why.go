@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Provenance says where an effective value comes from.
 type Provenance struct {
@@ -20,6 +24,11 @@ type Provenance struct {
 	// value is left.
 	Limit, LimitBy string
 	Locked         bool
+	// Note is who wrote the value, when and why; LimitNote the same of the limit. Both are empty where nobody
+	// wrote anything: a default that this binary came with.
+	Note, LimitNote Note
+	// Keep is what a level below must keep of a set, as people write it; "" is nothing.
+	Keep string
 }
 
 // Why explains a setting's value. The zero Effective explains that nobody resolved it; a key that is
@@ -45,8 +54,18 @@ func (f *folded) explain(r rule, s slot) Provenance {
 	by := f.chain[s.by]
 	p := Provenance{
 		Key: r.key(), Title: r.title(), Value: r.show(s.value), Set: s.set,
-		Level: by.shown(), Kind: by.Kind, ID: by.ID,
-		Limit: r.show(s.limit), LimitBy: f.chain[s.limitBy].shown(), Locked: locked(r, s.limit),
+		Level: by.shown(), Kind: by.Kind, ID: by.ID, Note: f.valueNote(r, s),
+		Limit: r.show(s.limit), LimitBy: f.chain[s.limitBy].shown(), LimitNote: f.limitNote(r, s), Locked: locked(r, s.limit),
+	}
+	var keep any
+	for _, k := range s.keeps {
+		if keep == nil {
+			keep = k.members
+		}
+		keep = r.unite(keep, k.members)
+	}
+	if keep != nil && !r.empty(keep) {
+		p.Keep = r.show(keep)
 	}
 	if s.asked != nil {
 		p.Asked, p.AskedBy = r.show(s.asked), f.chain[s.askedBy].shown()
@@ -54,9 +73,32 @@ func (f *folded) explain(r rule, s slot) Provenance {
 	return p
 }
 
+// valueNote is what is known of the writing of the value: at the platform it is a default, a limit or a value.
+func (f *folded) valueNote(r rule, s slot) Note {
+	notes := f.chain[s.by].Notes
+	if f.chain[s.by].Kind != Platform {
+		return notes[r.key()]
+	}
+	if !s.set {
+		return notes[NoteOf(Defaults, r.key())]
+	}
+	if n, ok := notes[r.key()]; ok {
+		return n
+	}
+	return notes[NoteOf(Limits, r.key())]
+}
+
+func (f *folded) limitNote(r rule, s slot) Note {
+	by := f.chain[s.limitBy]
+	if n, ok := by.Notes[r.key()]; ok || by.Kind != Platform {
+		return n
+	}
+	return by.Notes[NoteOf(Limits, r.key())]
+}
+
 // locked says whether the limit leaves one value to choose.
 func locked(r rule, limit any) bool {
-	if s, ok := limit.(Set); ok {
+	if s, ok := limit.(Set); ok && r.empty(s.none()) {
 		return s.Len() < 2 // an empty set cannot be written
 	}
 	_, strictest := r.ends()
@@ -75,17 +117,36 @@ func (p Provenance) Words() string {
 	text := fmt.Sprintf("%s: %s, ", p.Title, p.Value)
 	switch {
 	case !p.Set:
-		text += "the default."
+		text += "the default"
 	case p.Kind == Platform:
-		text += "required by the platform."
+		text += "required by the platform"
 	default:
-		text += "required by " + p.Level + "."
+		text += "required by " + p.Level
 	}
+	text += p.Note.words()
 	if p.Asked != "" {
 		text += fmt.Sprintf(" %s asked for %s.", upper(p.AskedBy), p.Asked)
 	}
 	if p.Limit != p.Value {
 		text += fmt.Sprintf(" The loosest allowed is %s, by %s.", p.Limit, p.LimitBy)
+	}
+	if p.Keep != "" {
+		text += fmt.Sprintf(" Whoever narrows it keeps %s.", p.Keep)
+	}
+	return text
+}
+
+// words end a sentence with who wrote something, when and why.
+func (n Note) words() string {
+	text := ""
+	if n.By != "" {
+		text = ", set by " + n.By
+		if !n.At.IsZero() {
+			text += " on " + n.At.UTC().Format(time.DateOnly)
+		}
+	}
+	if text += "."; n.Reason != "" {
+		text += " The reason given: " + strings.TrimRight(n.Reason, ". ") + "."
 	}
 	return text
 }
