@@ -43,6 +43,8 @@ var (
 	LogoutUndelivered   = says("logout.undelivered", "{target} could not be told that a session ended: {class}.")
 	DeviceApproved      = says("device.approved", "{actor} signed a device in to {target}.")
 	DeviceDenied        = says("device.denied", "{actor} refused to sign a device in to {target}.")
+	BudgetUsedUp        = says("delivery.budget_used_up", "The budget of the {target} for messages ({kind}) is used up: no more are sent.")
+	MessageUndelivered  = says("delivery.message_undelivered", "A message ({kind}) to {target} could not be delivered: {class}.")
 	AppStatusChanged    = says("app.status_changed", "{actor} set the app {target} to {status}.")
 	CodeReplayed        = says("code.replayed", "A code for {target} was used twice; what it gave was taken back.")
 	TokenIssued         = says("token.issued", "{target} received tokens for {actor}.")

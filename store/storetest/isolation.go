@@ -28,6 +28,7 @@ var global = map[string]string{
 	"Clock": "", "Others": "the platform's", "Hold": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
 	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",
+	"Charge":           "keys are keyed hashes of whose they are",
 	"ClaimRevocations": "the platform's", "KeepRevocation": "by claim", "FinishRevocation": "by claim",
 	"SessionsWith": "apps are the platform's", "RevokeTokensFor": "apps are the platform's",
 	"CreateRegistrationToken": "the platform's", "RegistrationToken": "by secret", "UseRegistrationToken": "by secret",
@@ -104,6 +105,28 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 	stranger, strangeRealm := s.Org.ID, s.Realm.ID
 	otherRealm := o.Realm.ID != s.Realm.ID
 	return map[string]func() string{
+		"CountSMS": func() string {
+			before, _, err := w.SMSShare(ctx, string(o.Org.ID), now, now.Add(time.Hour))
+			if err == nil {
+				err = w.CountSMS(ctx, string(stranger), now, 1, 1)
+			}
+			if err != nil {
+				return err.Error()
+			}
+			after, _, err := w.SMSShare(ctx, string(o.Org.ID), now, now.Add(time.Hour))
+			return leak(err, after != before, after)
+		},
+		"SMSShare": func() string {
+			before, _, err := w.SMSShare(ctx, string(stranger), now, now.Add(time.Hour))
+			if err == nil {
+				err = w.CountSMS(ctx, string(o.Org.ID), now, 7, 7)
+			}
+			if err != nil {
+				return err.Error()
+			}
+			after, _, err := w.SMSShare(ctx, string(stranger), now, now.Add(time.Hour))
+			return leak(err, after != before, after)
+		},
 		"OrgByHandle": func() string {
 			id, err := w.OrgByHandle(ctx, strangeRealm, o.Org.Handle)
 			return leak(err, otherRealm && id != "", id)

@@ -54,6 +54,7 @@ type Store interface {
 	audit.Recorder
 	audit.Traces
 	delivery.Queue
+	delivery.Budgets
 	manifest.Lists
 	broker.Revisions
 	Brief() brief.Store
@@ -116,6 +117,12 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"jobs":          jobs,
 		"fair jobs":     jobsAreFair,
 		"raced jobs":    jobsGoToOne,
+		"budgets":       budgets,
+		"S30 budgets":   s30Budgets,
+		"S30 share":     s30Share,
+		"S45 quotas":    s45Quotas,
+		"raced budgets": racedBudgets,
+		"S31 nobody":    s31Nobody,
 		"isolation":     isolation,
 	} {
 		t.Run(name, func(t *testing.T) {
