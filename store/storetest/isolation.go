@@ -35,6 +35,7 @@ var global = map[string]string{
 	"RegistrationTokenList": "the platform's", "RemoveRegistrationToken": "the platform's",
 	"RealmList": "the platform's: for export", "AppList": "apps are the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
+	"PutPolicyChange": "names its level", "PolicyChanges": "names its level",
 }
 
 // isolation walks every method of every interface: what one organization (or realm) may do with its own
