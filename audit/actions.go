@@ -30,6 +30,8 @@ var (
 	PersonCreated       = says("person.created", "{actor} made the account {target} ({source}).")
 	PersonChanged       = says("person.changed", "{actor} changed {fields} of the account {target}.")
 	PersonStatusChanged = says("person.status_changed", "{actor} set the account {target} to {status}.")
+	PasswordSet         = says("password.set", "{actor} set the password of {target} ({source}).")
+	MailboxProved       = says("mailbox.proved", "{target} showed that their mailbox is theirs.")
 	MembershipCreated   = says("membership.created", "{actor} made {target} a {kind}.")
 	MembershipChanged   = says("membership.changed", "{actor} changed the membership of {target} ({kind}).")
 	MembershipRemoved   = says("membership.removed", "{actor} ended the membership of {target}.")

@@ -73,6 +73,7 @@ type Service struct {
 	Entitlements
 	Policies
 	Revocations
+	Passwords
 	Tx    Tx
 	Audit audit.Recorder
 	Now   func() time.Time

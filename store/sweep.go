@@ -89,6 +89,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.sweepOne(ctx, "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until < $1 AND done_at <> 0 ORDER BY until LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM budgets WHERE k IN (SELECT k FROM budgets WHERE until < $1 ORDER BY until LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM sms_codes WHERE (org_id, slot) IN (SELECT org_id, slot FROM sms_codes WHERE slot < $1 ORDER BY slot LIMIT $2)", now.Add(-delivery.KeepSlots)),
+		s.sweepOne(ctx, "DELETE FROM guesses WHERE (realm_id, who) IN (SELECT realm_id, who FROM guesses WHERE empty_at < $1 ORDER BY empty_at LIMIT $2)", now),
 		s.sweepNotes(ctx),
 		s.sweepNodes(ctx),
 		s.sweepOld(ctx, &s.oldSessions, now.Add(-keepEnded)),

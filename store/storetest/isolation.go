@@ -13,6 +13,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
@@ -95,6 +96,8 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.AccessByHash(w.ctx, v.Opaque.Hash))
 	add(w.CalledBack(w.ctx, v.Org.ID, "jti-"+v.Org.Handle))
 	add(w.Theme(w.ctx, v.Org.ID))
+	add(w.PasswordOf(w.ctx, v.Org.ID, v.Person.ID))
+	add(w.EarlierPasswords(w.ctx, v.Org.ID, v.Person.ID, 10))
 	add(w.ConsentsOf(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.Deliveries(w.ctx, string(v.Org.ID), delivery.Query{Most: 100}))
 	return seen
@@ -189,6 +192,31 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 		},
 		"UpdatePerson": func() string {
 			return refused(w.UpdatePerson(ctx, stranger, o.Person.ID, func(p *directory.Person) error { p.Name = "Mallory"; return nil }), directory.ErrPersonNotFound)
+		},
+		"PasswordOf": func() string {
+			p, err := w.PasswordOf(ctx, stranger, o.Person.ID)
+			return leak(err, p != directory.Password{}, p)
+		},
+		"EarlierPasswords": func() string {
+			list, err := w.EarlierPasswords(ctx, stranger, o.Person.ID, 10)
+			return leak(err, len(list) > 0, list)
+		},
+		"PutPassword": func() string {
+			return refused(w.PutPassword(ctx, stranger, o.Person.ID, directory.Password{ID: "pwd_mallory", Hash: "x", Set: now, Source: directory.Imported}, 5), directory.ErrPersonNotFound)
+		},
+		"RehashPassword": func() string {
+			return refused(w.RehashPassword(ctx, stranger, o.Person.ID, directory.PasswordID("pwd_"+o.Org.Handle), "x"), directory.ErrPasswordMoved)
+		},
+		"Guess": func() string {
+			b, who := flows.Bucket{Most: 1, For: time.Hour}, "who-"+string(o.Org.ID)+string(s.Org.ID)
+			if _, err := w.Guess(ctx, strangeRealm, who, now, b); err != nil {
+				return err.Error()
+			}
+			wait, err := w.Guess(ctx, o.Realm.ID, who, now, b)
+			return leak(err, otherRealm && wait > 0, wait)
+		},
+		"Forgive": func() string {
+			return leak(w.Forgive(ctx, strangeRealm, "nobody", now, flows.Bucket{Most: 1, For: time.Hour}), false, nil)
 		},
 		"IdentifiersOf": func() string {
 			list, err := w.IdentifiersOf(ctx, stranger, o.Person.ID)

@@ -32,6 +32,8 @@ type Store interface {
 	directory.Identities
 	directory.Entitlements
 	directory.Policies
+	directory.Passwords
+	flows.Guesses
 	directory.Tx
 	upstream.Connections
 	upstream.Spent
@@ -104,6 +106,8 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"secrets":       secrets,
 		"registration":  registration,
 		"consents":      consents,
+		"passwords":     passwords,
+		"guesses":       guesses,
 		"documents":     documents,
 		"spent":         spent,
 		"traces":        traces,
@@ -212,6 +216,7 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	ok(t, w.PutAccess(w.ctx, v.Org.ID, v.Opaque))
 	v.Consent = broker.Consent{Org: v.Org.ID, Person: v.Person.ID, App: v.App.ID, Scope: []string{"openid"}, Claims: []string{"name"}, Since: now, UpdatedAt: now}
 	ok(t, w.PutConsent(w.ctx, v.Org.ID, v.Consent))
+	ok(t, w.PutPassword(w.ctx, v.Org.ID, v.Person.ID, directory.Password{ID: directory.PasswordID("pwd_" + handle), Hash: "$hash$" + handle, Set: now, Source: directory.Imported}, 0))
 	return v
 }
 
