@@ -132,7 +132,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.directory = &directory.Service{
-		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db,
+		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db, Passwords: db,
 		Tx: db, Audit: db, Now: c.Now, AppName: appName(db),
 	}
 	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: c.Now}
