@@ -12,27 +12,23 @@ import (
 )
 
 // The ladder of authentication contexts (RFC 9470), published in discovery as far as it can be reached.
-const acrOne = "urn:vestibule:acr:1fa"
+//
+// acrs is the ladder, a rung of flows each from RungOne on.
+var acrs = []string{"urn:vestibule:acr:1fa", "urn:vestibule:acr:2fa", "urn:vestibule:acr:phr"}
 
-// acrs is the ladder, the lowest rung first, and acrTop how far up somebody can get.
-var (
-	acrs   = []string{acrOne, "urn:vestibule:acr:2fa", "urn:vestibule:acr:phr"}
-	acrTop = acrOne
-)
+// rungOf is where an authentication context stands on the ladder: RungNone for none, and for one that
+// is not on it.
+func rungOf(acr string) flows.Rung { return flows.Rung(slices.Index(acrs, acr) + 1) }
 
-// reachable says why an authentication context cannot be reached: nil when it can, or none was named.
-func reachable(acr string) error {
-	if acr != "" && !atLeast(acrTop, acr) {
-		return ErrUnmet
-	}
-	return nil
-}
+// acrOf is a rung's name.
+func acrOf(r flows.Rung) string { return acrs[max(r, flows.RungOne)-1] }
 
-// atLeast says whether what was reached is as high on the ladder as what is wanted. What is not on the
-// ladder is as high as nothing and wanted by nobody who can be satisfied.
-func atLeast(reached, wanted string) bool {
-	at := slices.Index(acrs, wanted)
-	return at >= 0 && slices.Index(acrs, reached) >= at
+// top is how far up somebody can get in this installation.
+func (b *Broker) top() flows.Rung { return flows.Reach(b.Judge.Factors.Methods()) }
+
+// reachable says whether an authentication context can be reached here; none is.
+func (b *Broker) reachable(acr string) bool {
+	return acr == "" || rungOf(acr) > flows.RungNone && rungOf(acr) <= b.top()
 }
 
 // Admission is Admit's word that a person may use an app in an organization now. Its fields are its
@@ -51,6 +47,11 @@ type Admission struct {
 	// What it rests on: a write is made only while both still stand (S15).
 	revision int64
 	at       time.Time
+}
+
+// primary is the newest proof that says who the person is. Admit lets nobody in without one.
+func (a Admission) primary() flows.Proof {
+	return a.proofs[max(0, slices.IndexFunc(a.proofs, flows.Proof.Primary))]
 }
 
 // admitRequest says whom the door is asked to let through.
@@ -91,7 +92,7 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	if app.Org != "" && app.Org != in.Org {
 		return Admission{}, ErrNotAdmitted.Because("the app is for another organization")
 	}
-	if app.MinACR != "" && !atLeast(acrOne, app.MinACR) {
+	if !b.reachable(app.MinACR) {
 		return Admission{}, ErrUnmet
 	}
 	since, err := b.consented(ctx, app, in)
@@ -104,7 +105,7 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	}
 	s, eff, err := b.Judge.State(ctx, flows.Asking{
 		App: app.facts(), Org: in.Org, Route: flows.RouteNamed, Person: in.Person, Session: session,
-		Proofs: in.Fresh, Started: in.Started, Offline: in.Offline,
+		Proofs: in.Fresh, Started: in.Started, Offline: in.Offline, Needed: rungOf(app.MinACR),
 	})
 	if err != nil {
 		return Admission{}, err
@@ -116,9 +117,10 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	if !d.Done || len(d.Counting) == 0 || s.Person.Person.Realm != in.Realm || s.Org.Chain.Org().Realm != in.Realm {
 		return Admission{}, ErrNotAdmitted.Because("step wanted: " + string(d.Step))
 	}
+	rung := s.Rung(eff, d.Counting)
 	return Admission{
 		app: app, org: s.Org.Chain, person: s.Person.Person, subject: b.subject(app, s.Person.Person.ID), proofs: d.Counting, policy: eff,
-		acr: acrOne, amr: amrOf(d.Counting), authTime: d.Counting[0].At, revision: revision, at: s.Now, consent: since,
+		acr: acrOf(rung), amr: amrOf(d.Counting, rung), authTime: d.Counting[0].At, revision: revision, at: s.Now, consent: since,
 	}, nil
 }
 
@@ -224,8 +226,11 @@ func asOf(h *flows.Held, at time.Time) *flows.Held {
 
 // amrOf names the methods of the proofs that count (RFC 8176), as their sources gave them; a source
 // that gave none vouched by federation alone, which has no name there.
-func amrOf(proofs []flows.Proof) []string {
+func amrOf(proofs []flows.Proof, rung flows.Rung) []string {
 	var out []string
+	if rung >= flows.RungTwo {
+		out = append(out, "mfa")
+	}
 	for _, p := range proofs {
 		for _, m := range p.AMR {
 			if !slices.Contains(out, m) && len(out) < 8 {

@@ -45,6 +45,9 @@ type authRequest struct {
 	Device   string `json:"dev,omitempty"`
 	UserCode string `json:"usr,omitempty"`
 
+	// needed is how strong a sign-in the request and the app cannot do without, wished what it would like.
+	needed, wished flows.Rung
+
 	force, pick  bool
 	ignored      []string // scopes that mean nothing here for the app
 	maxAge       *time.Duration
@@ -175,7 +178,7 @@ func (b *Broker) login(w http.ResponseWriter, r *http.Request, q requested, chos
 	}
 	d, err := b.Flows.Start(w, r, flows.Request{
 		Finisher: Finisher, Payload: payload, Realm: app.Realm, App: app.facts(), Org: req.org, Hint: req.hint, Session: session,
-		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Pick: req.pick, Locales: req.Locales, Network: b.network(r), Note: req.note(app),
+		Force: req.force, MaxAge: req.maxAge, Silent: req.Silent, Pick: req.pick, Locales: req.Locales, Network: b.network(r), Note: req.note(app), Needed: req.needed, Wished: req.wished, Place: device(r.UserAgent()),
 	})
 	if !req.Silent || err == nil && d.Done {
 		return err
@@ -203,7 +206,7 @@ func silentError(d flows.Decision, err error, session, named bool) error {
 		return err
 	case d.Step == flows.StepChoose && session && !named:
 		return &authError{"account_selection_required", "the person belongs to several organizations and must choose one"}
-	case session && (d.Step == flows.StepAuthenticate || d.Step == flows.StepChoose):
+	case session && slices.Contains([]flows.StepName{flows.StepAuthenticate, flows.StepChoose, flows.StepFactor, flows.StepEnroll}, d.Step):
 		return &authError{"interaction_required", "the session does not satisfy this organization's policy or this request"}
 	}
 	return &authError{"login_required", "nobody is signed in"}
@@ -230,7 +233,7 @@ func (b *Broker) parse(ctx context.Context, app App, redirect string, values url
 	if len(req.State) > maxState || len(req.Nonce) > maxState || len(req.hint) > maxHint {
 		return req, invalid("a parameter is too long")
 	}
-	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, b.parseResources, parsePKCE, parseJKT, parsePrompt, parseAge, parseClaims} {
+	for _, check := range []func(*authRequest, App, url.Values) error{parseKind, parseScope, b.parseResources, parsePKCE, parseJKT, parsePrompt, parseAge, b.parseClaims, b.parseACR} {
 		if err := check(&req, app, values); err != nil {
 			return req, err
 		}

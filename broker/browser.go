@@ -205,6 +205,6 @@ func (s *Session) mark(org directory.OrgID, now time.Time, fresh, silent bool, s
 // prove adds what a login proved; a newer proof of the same upstream account replaces the older.
 func (s *Session) prove(fresh []flows.Proof) {
 	for _, p := range fresh {
-		s.Proofs = append(slices.DeleteFunc(s.Proofs, func(q flows.Proof) bool { return q.Key == p.Key }), p)
+		s.Proofs = append(slices.DeleteFunc(s.Proofs, func(q flows.Proof) bool { return q.Same(p) }), p)
 	}
 }

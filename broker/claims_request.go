@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strings"
+
+	"github.com/vestibule-id/vestibule/flows"
 )
 
 // claimsRequest is which personal claims an app asked for by name (OpenID Connect Core section 5.5). Its
@@ -58,10 +61,11 @@ const maxClaims = 8 << 10
 
 // parseClaims reads the claims parameter. Names that mean nothing here are ignored (OpenID Connect Core
 // section 5.5.1); so are values of personal claims, which are told as they are.
-func parseClaims(req *authRequest, app App, v url.Values) error {
-	if reachable(app.MinACR) != nil {
+func (b *Broker) parseClaims(req *authRequest, app App, v url.Values) error {
+	if !b.reachable(app.MinACR) {
 		return errUnmet
 	}
+	req.needed = rungOf(app.MinACR)
 	raw := v.Get("claims")
 	if raw == "" {
 		return nil
@@ -73,7 +77,7 @@ func parseClaims(req *authRequest, app App, v url.Values) error {
 	if err := json.Unmarshal([]byte(raw), &wishes); err != nil || len(raw) > maxClaims {
 		return invalid("claims is not a claims request")
 	}
-	if err := wishedACR(wishes.IDToken["acr"]); err != nil {
+	if err := b.wishACR(req, wishes.IDToken["acr"]); err != nil {
 		return err
 	}
 	// Section 5.5.1: only the person of that sub may be answered for.
@@ -100,14 +104,38 @@ func parseClaims(req *authRequest, app App, v url.Values) error {
 // errUnmet: OpenID Connect Core Error Code unmet_authentication_requirements 1.0.
 var errUnmet = &authError{"unmet_authentication_requirements", "this authentication context cannot be reached"}
 
-// wishedACR refuses an authentication context that was asked for as essential and cannot be reached
-// (OpenID Connect Core section 5.5.1.1); one that is voluntary gets the truth.
-func wishedACR(wish *claimWish) error {
-	if wish == nil || !wish.Essential || wish.Value == nil && len(wish.Values) == 0 {
+// wishACR reads which authentication contexts the app asks for by the acr claim, of which any will do. One
+// that is essential and cannot be reached refuses the request (OpenID Connect Core section 5.5.1.1).
+func (b *Broker) wishACR(req *authRequest, wish *claimWish) error {
+	if wish == nil || wish.Value == nil && len(wish.Values) == 0 {
 		return nil
 	}
-	if !slices.ContainsFunc(wish.texts(), func(acr string) bool { return acr != "" && reachable(acr) == nil }) {
+	least, any := b.least(wish.texts())
+	switch {
+	case !wish.Essential:
+		req.wished = max(req.wished, least)
+	case !any:
 		return errUnmet
+	default:
+		req.needed = max(req.needed, least)
 	}
 	return nil
+}
+
+// parseACR reads acr_values: voluntary, any of them will do (OpenID Connect Core section 3.1.2.1; RFC 9470
+// section 4).
+func (b *Broker) parseACR(req *authRequest, _ App, v url.Values) error {
+	least, _ := b.least(strings.Fields(v.Get("acr_values")))
+	req.wished = max(req.wished, least)
+	return nil
+}
+
+// least is the lowest of the contexts that can be reached, and whether any can.
+func (b *Broker) least(acrs []string) (least flows.Rung, any bool) {
+	for _, acr := range acrs {
+		if at := rungOf(acr); at > flows.RungNone && at <= b.top() && (!any || at < least) {
+			least, any = at, true
+		}
+	}
+	return least, any
 }

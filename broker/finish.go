@@ -171,10 +171,11 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	life := policy.SessionLifetime.In(a.policy)
 	proved := len(res.Fresh) > 0
 	// What the login proved opens this organization anew only where it counts (S2, S47).
+	// A second step alone opens nothing anew: who somebody is was proved when it was proved.
 	fresh := slices.ContainsFunc(a.proofs, func(p flows.Proof) bool {
-		return slices.ContainsFunc(res.Fresh, func(q flows.Proof) bool { return q.Key == p.Key && q.Seen.Equal(p.Seen) })
+		return p.Primary() && slices.ContainsFunc(res.Fresh, func(q flows.Proof) bool { return q.Same(p) && q.Seen.Equal(p.Seen) })
 	})
-	since := a.proofs[0].Seen
+	since := a.primary().Seen
 	var err error
 	if had {
 		err = b.raise(ctx, s, proved, func(t *Session) bool { return t.mark(org, now, fresh, req.Silent, since, life) }, res)
@@ -190,6 +191,9 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 		}
 	}
 	for _, p := range res.Fresh {
+		if p.Connection == "" {
+			continue
+		}
 		if err := b.Directory.TouchIdentity(ctx, p.Org, p.Key, now); err != nil {
 			return err
 		}
@@ -201,7 +205,7 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 		return err
 	}
 	return b.record(ctx, org, a.person.ID, audit.LoginSucceeded, audit.Ref{Kind: "app", ID: string(req.App)}, map[string]string{
-		"session": string(s.session.ID), "trace": res.Trace.Code, "connection": string(res.Fresh[len(res.Fresh)-1].Connection),
+		"session": string(s.session.ID), "trace": res.Trace.Code, "connection": string(a.primary().Connection), "acr": a.acr,
 	})
 }
 

@@ -142,7 +142,7 @@ func (b *Broker) notRevoked(ctx context.Context, org directory.OrgID, id directo
 // within holds an exchanged token to its subject: the same auth_time and amr, no stronger acr, no later end.
 func (c *accessClaims) within(subject accessClaims) {
 	c.Expires, c.AuthTime, c.AMR = min(c.Expires, subject.Expires), subject.AuthTime, subject.AMR
-	if !atLeast(subject.ACR, c.ACR) {
+	if rungOf(c.ACR) > rungOf(subject.ACR) {
 		c.ACR = subject.ACR
 	}
 }

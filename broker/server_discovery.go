@@ -68,7 +68,7 @@ func (b *Broker) metadata() metadata {
 		TokenAuth: any, TokenAuthAlgs: algNames(appAlgs), IntrospectionAuth: proved, IntrospectionAlgs: algNames(appAlgs),
 		RevocationAuth: any, RevocationAlgs: algNames(appAlgs),
 		Scopes: append(slices.Clone(platformScopes), scopeOrgs, scopeOffline), ClaimTypes: []string{"normal"}, Claims: claimNames(),
-		ACRs: acrs[:slices.Index(acrs, acrTop)+1], Challenges: []string{"S256"}, Prompts: []string{"none", "login", "select_account", "consent"}, Languages: templates.Languages(),
+		ACRs: acrs[:b.top()], Challenges: []string{"S256"}, Prompts: []string{"none", "login", "select_account", "consent"}, Languages: templates.Languages(),
 		IssInResponse: true, ClaimsParameter: true, RequestParameter: true, BackChannel: true, BackChannelSession: true,
 	}
 	if slices.Contains(grantTypes, GrantDevice) {

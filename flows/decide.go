@@ -6,6 +6,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
 )
 
@@ -18,6 +19,8 @@ const (
 	StepAuthenticate StepName = "authenticate"
 	StepLink         StepName = "link"
 	StepMembership   StepName = "membership"
+	StepFactor       StepName = "factor"
+	StepEnroll       StepName = "enroll"
 )
 
 // Flow says how the people of one organization sign in: steps in their order. It can add and order
@@ -25,7 +28,7 @@ const (
 type Flow struct{ Steps []StepName }
 
 // natural is the order of the steps that every login must pass, whatever its flow lists.
-var natural = []StepName{StepIdentify, StepChoose, StepAuthenticate, StepLink, StepMembership}
+var natural = []StepName{StepIdentify, StepChoose, StepAuthenticate, StepLink, StepMembership, StepFactor, StepEnroll}
 
 // DefaultFlow is what an organization without a flow of its own uses.
 var DefaultFlow = Flow{Steps: natural}
@@ -58,6 +61,8 @@ type ConnectionFacts struct {
 	Name string
 	// After is when it was last switched off, zero: never. What it proved until then does not count.
 	After time.Time
+	// MFA are the values of amr or acr by which it says that the person was asked for a second step there.
+	MFA []string
 }
 
 // PersonFacts is the person whom the proofs identify.
@@ -93,6 +98,18 @@ type State struct {
 	// Arrived: an assertion is here that names nobody of ours yet.
 	Arrived bool
 	Person  *PersonFacts // nil: nobody is proved
+	// AppName is what people know the app as. Needed is how strong a proof it cannot do without, Wished what
+	// it would like where the person can give it (OpenID Connect Core section 5.5.1.1).
+	AppName        string
+	Needed, Wished Rung
+	// Factors are what the person set up, where it was looked up: FactorsKnown. AskedSince is since when they
+	// have been asked to set something up in this organization; zero: they were not.
+	FactorsKnown bool
+	Factors      []FactorFacts
+	AskedSince   time.Time
+	// Methods are the second steps of this installation, Enrollable those that people set up themselves;
+	// the safest first.
+	Methods, Enrollable []mfa.Method
 	// Choices are the organizations that the proved person may go to with this app. Only asked for
 	// when Route is weaker than RouteNamed.
 	Choices []directory.OrgID
@@ -168,6 +185,9 @@ func (f Flow) demanded() []StepName {
 // organization's own connection, one that an ancestor offers, or the one that a guest's membership
 // names. Everywhere else it is worth nothing, not even to say who somebody is (S2).
 func (s State) counts(p Proof) bool {
+	if p.Connection == "" {
+		return p.Method != methodLater && p.Method != methodDevice && s.Org.Chain.Has(p.Org)
+	}
 	for _, c := range s.Org.Usable {
 		if c.ID == p.Connection && c.Org == p.Org {
 			return p.since(c.After)
@@ -182,8 +202,11 @@ func (p Proof) since(off time.Time) bool { return off.IsZero() || p.Seen.After(o
 // belongs says whether a member of the login's organization proved themselves to it, however long ago.
 func (s State) belongs() bool {
 	return s.Person != nil && s.Person.Person.Status == directory.Active && s.Person.Member.Org == s.Org.Chain.Org().ID &&
-		s.Person.Member.Holds(s.Now) && slices.ContainsFunc(s.Proofs, s.counts)
+		s.Person.Member.Holds(s.Now) && slices.ContainsFunc(s.Proofs, s.identifies)
 }
+
+// identifies says whether a proof counts and says who somebody is.
+func (s State) identifies(p Proof) bool { return p.Primary() && s.counts(p) }
 
 // Counting are the proofs that count in the organization and are fresh enough for it, newest first,
 // and why the others are not enough.

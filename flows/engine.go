@@ -15,6 +15,7 @@ import (
 	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/templates"
 )
 
@@ -23,6 +24,8 @@ type Engine struct {
 	Judge     *Judge
 	Brief     brief.Store
 	Upstreams Opener
+	// Factors asks for second steps.
+	Factors   *mfa.Service
 	Looks     *Looks
 	Pages     *templates.Renderer
 	Cookies   web.Cookies
@@ -206,6 +209,7 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 		App: l.Request.App, Org: l.Org, Route: l.Route, Connection: l.Connection,
 		Person: l.Person, Session: l.Request.Session, Proofs: l.Proofs,
 		Started: l.Started, Force: l.Request.Force, MaxAge: l.Request.MaxAge, Arrived: l.Arrived != nil,
+		Needed: l.Request.Needed, Wished: l.Request.Wished, Steps: true,
 	})
 	if err != nil {
 		return nil, Decision{}, err

@@ -35,6 +35,9 @@ var (
 	ErrEmailMissing   = fault.New(fault.Upstream, "flows.email_missing", "Your organization's sign-in service did not say your e-mail address.")
 	ErrEmailDomain    = fault.New(fault.Upstream, "flows.email_domain", "Your e-mail address is outside the domains of this organization.")
 	ErrUnsolicited    = fault.New(fault.Invalid, "flows.unsolicited", "Nobody here asked for this sign-in answer. Start at the app.")
+	ErrNoFactor       = fault.New(fault.Denied, "flows.no_factor", "A second step is required here, and none of those that are allowed can be set up.")
+	ErrEnrolAtHome    = fault.New(fault.Denied, "flows.enrol_at_home", "A second step is required here. It can be set up only when you sign in through your own organization.")
+	ErrEnrolWeak      = fault.New(fault.Denied, "flows.enrol_weak", "A passkey is required here, and setting up the first one needs more than a password or an e-mail.")
 	ErrNoFinisher     = fault.New(fault.Internal, "flows.no_finisher", "This sign-in cannot be finished.")
 )
 
@@ -56,6 +59,11 @@ type Request struct {
 	// Force asks for a proof newer than the login; MaxAge for one at most that old.
 	Force  bool           `json:"frc,omitempty"`
 	MaxAge *time.Duration `json:"age,omitempty"`
+	// Needed is how strong a proof the app cannot do without, Wished what it would like.
+	Needed Rung `json:"ned,omitempty"`
+	Wished Rung `json:"wsh,omitempty"`
+	// Place is what the browser calls itself, for people: "Chrome on Windows".
+	Place string `json:"plc,omitempty"`
 	// Pick asks for a choice even where one was made before.
 	Pick bool `json:"pck,omitempty"`
 	// Locales is the app's ui_locales, best first.

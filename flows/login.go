@@ -12,6 +12,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/brief"
+	"github.com/vestibule-id/vestibule/mfa"
 )
 
 // Login is a login in progress: one row, named by an unguessable id that is no right by itself.
@@ -38,6 +39,12 @@ type Login struct {
 	// Person is who this login proved; "" while it proved nobody (the session may have).
 	Person directory.PersonID `json:"per,omitempty"`
 	Proofs []Proof            `json:"prf,omitempty"`
+
+	// Method is the second step that is asked for, Ceremony the open question; Choosing: the person wants
+	// another way than the first.
+	Method   mfa.Method `json:"mth,omitempty"`
+	Ceremony string     `json:"cer,omitempty"`
+	Choosing bool       `json:"cho,omitempty"`
 
 	Trace audit.Trace `json:"trc"`
 

@@ -63,6 +63,7 @@ func (e *Engine) show(w http.ResponseWriter, r *http.Request) error {
 func (e *Engine) other(w http.ResponseWriter, r *http.Request, l *Login) error {
 	l.Attempt, l.Arrived, l.Person, l.Proofs = nil, nil, "", nil
 	l.Connection, l.Identifier, l.Note, l.Keep, l.Request.Session = "", "", "", false, nil
+	l.Method, l.Ceremony, l.Choosing = "", "", false
 	l.Org, l.Route = "", RouteNone
 	if l.Request.Org != "" {
 		l.Org, l.Route = l.Request.Org, RouteNamed

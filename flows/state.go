@@ -8,6 +8,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
 )
 
@@ -16,7 +17,9 @@ import (
 type Judge struct {
 	Directory   *directory.Service
 	Connections upstream.Connections
-	Now         func() time.Time
+	// Factors knows what people set up; nil where nothing can be.
+	Factors *mfa.Service
+	Now     func() time.Time
 }
 
 // Asking says whose admission to what is in question.
@@ -35,6 +38,10 @@ type Asking struct {
 	Arrived bool
 	// Offline says that Session is what a grant with offline access kept of one.
 	Offline bool
+	// Needed and Wished are Request's. Steps: whoever asks can ask the person for a second step, and wants
+	// to know what they have; others only learn that one is missing.
+	Needed, Wished Rung
+	Steps          bool
 }
 
 // State gathers the facts, with the policy that holds for organization and app now.
@@ -42,6 +49,7 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	s := State{
 		Now: j.Now(), Started: a.Started, Force: a.Force, MaxAge: a.MaxAge,
 		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Offline: a.Offline, Proofs: a.Proofs,
+		AppName: a.App.Name, Needed: a.Needed, Wished: a.Wished,
 	}
 	var eff policy.Effective
 	if a.Org != "" {
@@ -53,7 +61,56 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	if err := j.person(ctx, a, &s, eff); err != nil {
 		return State{}, eff, err
 	}
-	return s, eff, nil
+	return s, eff, j.steps(ctx, a, &s, eff)
+}
+
+// steps looks up what the person set up, where a second step may be wanted: most logins want none, and
+// are not held up.
+func (j *Judge) steps(ctx context.Context, a Asking, s *State, eff policy.Effective) error {
+	wanted := policy.MFARequirement.In(eff) != policy.Off || a.Needed > RungOne || a.Wished > RungOne
+	if !a.Steps || !wanted || j.Factors == nil || s.Org == nil || s.Person == nil || s.Person.Person.Home == "" {
+		return nil
+	}
+	who := s.Person.Person
+	list, err := j.Factors.EnrollmentsOf(ctx, who.Home, who.ID)
+	if err != nil {
+		return err
+	}
+	s.FactorsKnown, s.Methods, s.Enrollable = true, j.Factors.Methods(), j.Factors.Enrollable()
+	for _, e := range list {
+		if e.Method == methodLater {
+			if e.Org == s.Org.Chain.Org().ID {
+				s.AskedSince = e.CreatedAt
+			}
+			continue
+		}
+		s.Factors = append(s.Factors, factsOf(e))
+	}
+	for _, m := range j.Factors.Implicit(subjectOf(who)) {
+		s.Factors = append(s.Factors, FactorFacts{Method: m, Org: who.Home})
+	}
+	return nil
+}
+
+// subjectOf is the person, as factors know them.
+func subjectOf(p directory.Person) mfa.Subject {
+	return mfa.Subject{
+		Realm: p.Realm, Home: p.Home, Person: p.ID, Name: p.Name, Email: p.Email, Locale: p.Locale,
+		EmailGood: !p.EmailSince.IsZero() || !p.EmailProved.IsZero(),
+	}
+}
+
+// askedSince is since when the person has been asked to set a second step up in the organization: from now
+// on, if they were not.
+func (j *Judge) askedSince(ctx context.Context, s State) (time.Time, error) {
+	if !s.AskedSince.IsZero() {
+		return s.AskedSince, nil
+	}
+	who := s.Person.Person
+	return s.Now, j.Factors.AddEnrollment(ctx, who.Home, mfa.Enrollment{
+		ID: directory.NewFactorID(s.Now), Realm: who.Realm, Home: who.Home, Person: who.ID, Org: s.Org.Chain.Org().ID,
+		Method: methodLater, Public: []byte("{}"), CreatedAt: s.Now,
+	})
 }
 
 func (j *Judge) org(ctx context.Context, org directory.OrgID, app AppFacts) (*OrgFacts, policy.Effective, error) {
@@ -86,7 +143,7 @@ func (j *Judge) org(ctx context.Context, org directory.OrgID, app AppFacts) (*Or
 	}
 	for _, c := range all {
 		if app.accepts(c.ID) && usable(c, chain, eff) {
-			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter})
+			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter, MFA: c.MFA})
 		}
 	}
 	return facts, eff, nil
@@ -123,7 +180,7 @@ func (j *Judge) person(ctx context.Context, a Asking, s *State, eff policy.Effec
 		return err
 	}
 	s.Person = facts
-	if s.Org != nil && a.Person == "" && !slices.ContainsFunc(s.Proofs, s.counts) {
+	if s.Org != nil && a.Person == "" && !slices.ContainsFunc(s.Proofs, s.identifies) {
 		s.Person = nil
 	}
 	if s.Person != nil && (s.Org == nil || s.Route == RouteIdentifier) {
@@ -208,7 +265,7 @@ func (j *Judge) choices(ctx context.Context, p directory.Person, app AppFacts, p
 		if s.Person.AcceptsActive, s.Person.AcceptsAfter, err = j.accepts(ctx, m, app, eff); err != nil {
 			return nil, err
 		}
-		if org.Entitled && org.Chain.Status() == directory.Active && slices.ContainsFunc(proofs, s.counts) {
+		if org.Entitled && org.Chain.Status() == directory.Active && slices.ContainsFunc(proofs, s.identifies) {
 			out = append(out, m.Org)
 		}
 	}

@@ -21,10 +21,10 @@ func (authenticate) Wants(p policy.Effective, s State) (bool, []Reason, *fault.E
 		return false, nil, nil
 	}
 	counting, why := s.Counting(p)
-	if len(counting) > 0 {
+	if slices.ContainsFunc(counting, Proof.Primary) {
 		return false, nil, nil
 	}
-	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.counts(q) }) {
+	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.identifies(q) }) {
 		return false, why, ErrNotFresh // it was asked in this login, and asking again changes nothing
 	}
 	if len(s.Org.Usable) == 0 {

@@ -25,6 +25,8 @@ var steps = map[StepName]Step{
 	StepAuthenticate: authenticate{},
 	StepLink:         link{},
 	StepMembership:   membership{},
+	StepFactor:       factor{},
+	StepEnroll:       enroll{},
 }
 
 // Turn is one request's work on one login.

@@ -14,7 +14,6 @@ import (
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
-	"github.com/vestibule-id/vestibule/policy"
 )
 
 // ExportOptions are what an export holds.
@@ -170,11 +169,11 @@ func (e *exporter) platform() {
 	}
 	var parts []pairOf
 	for _, part := range []struct {
-		key  string
-		part policy.Part
-	}{{"values", policy.OwnValues}, {"defaults", policy.Defaults}, {"limits", policy.Limits}} {
-		if rules := rulesOf(doc, part.part); len(rules) > 0 {
-			parts = append(parts, pairOf{part.key, rules})
+		key   string
+		rules map[string]json.RawMessage
+	}{{"values", doc.Values}, {"defaults", doc.Defaults}, {"limits", doc.Limits}} {
+		if len(part.rules) > 0 {
+			parts = append(parts, pairOf{part.key, rulesOf(part.rules)})
 		}
 	}
 	if len(parts) == 0 {
@@ -186,61 +185,25 @@ func (e *exporter) platform() {
 	}
 }
 
-// rulesOf are a part of a document's settings, each a value, or a map where something stands beside it.
-func rulesOf(doc directory.PolicyDoc, part policy.Part) []pairOf {
-	rules := map[policy.Part]map[string]json.RawMessage{policy.OwnValues: doc.Values, policy.Defaults: doc.Defaults, policy.Limits: doc.Limits}[part]
-	keep := map[string]json.RawMessage{}
-	if part == policy.OwnValues {
-		keep = doc.Keep
-	}
-	keys := map[string]bool{}
-	for _, m := range []map[string]json.RawMessage{rules, keep} {
-		for key := range m {
-			keys[key] = true
-		}
-	}
+func rulesOf(rules map[string]json.RawMessage) []pairOf {
 	var out []pairOf
-	for _, key := range sorted(keys) {
-		reason := doc.Notes[policy.NoteOf(part, key)].Reason
-		value, has := rules[key]
-		if has && keep[key] == nil && reason == "" {
-			out = append(out, pairOf{key, plainJSON(value)})
-			continue
+	for _, key := range sorted(rules) {
+		var v any
+		_ = json.Unmarshal(rules[key], &v) // the store holds JSON
+		if f, ok := v.(float64); ok && f == float64(int64(f)) {
+			v = int64(f)
 		}
-		var beside []pairOf
-		if has {
-			beside = append(beside, pairOf{"value", plainJSON(value)})
-		}
-		if keep[key] != nil {
-			beside = append(beside, pairOf{"keep", plainJSON(keep[key])})
-		}
-		if reason != "" {
-			beside = append(beside, pairOf{"reason", reason})
-		}
-		out = append(out, pairOf{key, beside})
+		out = append(out, pairOf{key, v})
 	}
 	return out
 }
 
-func plainJSON(raw json.RawMessage) any {
-	var v any
-	_ = json.Unmarshal(raw, &v) // the store holds JSON
-	if f, ok := v.(float64); ok && f == float64(int64(f)) {
-		return int64(f)
-	}
-	return v
-}
-
 func (e *exporter) policy(at directory.PolicyLevel) []pairOf {
 	doc, err := e.Directory.PolicyDoc(e.ctx, at)
-	if !e.attempt(err) {
+	if !e.attempt(err) || len(doc.Values) == 0 {
 		return nil
 	}
-	rules := rulesOf(doc, policy.OwnValues)
-	if len(rules) == 0 {
-		return nil
-	}
-	return []pairOf{{"policy", rules}}
+	return []pairOf{{"policy", rulesOf(doc.Values)}}
 }
 
 func (e *exporter) organizations(all [][]directory.Org) {
@@ -298,7 +261,7 @@ func (e *exporter) connections(o directory.Org) []pairOf {
 
 func (e *exporter) connection(o directory.Org, c upstream.Connection) []pairOf {
 	out := []pairOf{{"id", string(c.ID)}, {"name", c.Name}, {"type", string(c.Type)}}
-	form := connectionForm{c.Name, c.Status, c.Issuer, c.Offered, c.JIT, c.Authoritative, c.Guests, c.Private, c.Skew}
+	form := connectionForm{c.Name, c.Status, c.Issuer, c.Offered, c.JIT, c.Authoritative, c.Guests, c.Private, c.Skew, c.MFA}
 	out = append(out, connectionShape.plain(reflect.ValueOf(form))...)
 	protocol, known := e.Connections.Protocols[c.Type]
 	if !known {

@@ -330,12 +330,12 @@ func (p *planner) wanted(o *orgState, c *connectionRecord, before upstream.Conne
 	fresh := before.ID == ""
 	form := connectionForm{Status: upstream.Active}
 	if !fresh {
-		form = connectionForm{before.Name, before.Status, before.Issuer, before.Offered, before.JIT, before.Authoritative, before.Guests, before.Private, before.Skew}
+		form = connectionForm{before.Name, before.Status, before.Issuer, before.Offered, before.JIT, before.Authoritative, before.Guests, before.Private, before.Skew, before.MFA}
 	}
 	c.form.on(&form)
 	after.Org, after.Realm, after.Type, after.Name = o.ID, o.Realm, c.typ, c.name
 	after.Status, after.Issuer, after.Offered, after.JIT = form.Status, form.Issuer, form.Offered, form.JIT
-	after.Authoritative, after.Guests, after.Private, after.Skew = form.Authoritative, form.Guests, form.Private, form.Skew
+	after.Authoritative, after.Guests, after.Private, after.Skew, after.MFA = form.Authoritative, form.Guests, form.Private, form.Skew, form.MFA
 	if fresh {
 		if after.ID = c.id; after.ID == "" {
 			after.ID = directory.NewConnectionID(p.Now())
@@ -431,7 +431,7 @@ func (p *planner) refuse(at yamlfile.Place, err error) {
 
 func (p *planner) connectionFields(before, after upstream.Connection) []Field {
 	form := func(c upstream.Connection) reflect.Value {
-		return reflect.ValueOf(connectionForm{c.Name, c.Status, c.Issuer, c.Offered, c.JIT, c.Authoritative, c.Guests, c.Private, c.Skew})
+		return reflect.ValueOf(connectionForm{c.Name, c.Status, c.Issuer, c.Offered, c.JIT, c.Authoritative, c.Guests, c.Private, c.Skew, c.MFA})
 	}
 	fields := connectionShape.differences("", form(before), form(after))
 	if before.Name != after.Name && before.ID != "" {

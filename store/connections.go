@@ -12,18 +12,19 @@ import (
 var _ upstream.Connections = (*Store)(nil)
 
 const (
-	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, logout, proofs_after, version"
+	connectionColumns = "id, org_id, realm_id, type, name, status, issuer, config, secret, offered, jit, authoritative, guests, private, skew, logout, proofs_after, mfa, version"
 	selectConnection  = "SELECT " + connectionColumns + " FROM connections "
 )
 
-// connection reads a row; its secret is sealed still, and private is JSON.
-func (r *row) connection() (c upstream.Connection, private string) {
+// connection reads a row; its secret is sealed still, and private and mfa are JSON.
+func (r *row) connection() (c upstream.Connection, private, mfa string) {
 	c = upstream.Connection{ID: directory.ConnectionID(r.text()), Org: directory.OrgID(r.text()), Realm: directory.RealmID(r.text()),
 		Type: upstream.Type(r.text()), Name: r.text(), Status: upstream.Status(r.text()), Issuer: r.text(),
 		Config: json.RawMessage(r.text()), Secret: r.bytes(), Offered: r.bool(), JIT: upstream.JIT(r.text()), Authoritative: r.bool(), Guests: r.bool()}
 	private = r.text()
-	c.Skew, c.Logout, c.ProofsAfter, c.Version = r.duration(), upstream.LogoutChoice(r.text()), r.time(), r.int()
-	return c, private
+	c.Skew, c.Logout, c.ProofsAfter = r.duration(), upstream.LogoutChoice(r.text()), r.time()
+	mfa, c.Version = r.text(), r.int()
+	return c, private, mfa
 }
 
 func secretSlot(c upstream.Connection) slot {
@@ -33,16 +34,19 @@ func secretSlot(c upstream.Connection) slot {
 // findConnections reads connections and opens their secrets.
 func (s *Store) findConnections(ctx context.Context, where string, args ...any) ([]upstream.Connection, error) {
 	var list []upstream.Connection
-	var privates []string
+	var privates, mfas []string
 	_, err := s.rows(ctx, selectConnection+where, func(r *row) {
-		c, private := r.connection()
-		list, privates = append(list, c), append(privates, private)
+		c, private, mfa := r.connection()
+		list, privates, mfas = append(list, c), append(privates, private), append(mfas, mfa)
 	}, args...)
 	if err != nil {
 		return nil, err
 	}
 	for i := range list {
 		if err := json.Unmarshal([]byte(privates[i]), &list[i].Private); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(mfas[i]), &list[i].MFA); err != nil {
 			return nil, err
 		}
 		if list[i].Secret, err = s.unseal(ctx, secretSlot(list[i]), list[i].Secret); err != nil {
@@ -113,12 +117,12 @@ func (s *Store) CreateConnection(ctx context.Context, org directory.OrgID, c ups
 			return err
 		}
 		c.Org, c.Realm = org, o.Realm
-		private, secret, err := s.connectionDocs(ctx, t, o, c)
+		private, mfa, secret, err := s.connectionDocs(ctx, t, o, c)
 		if err != nil {
 			return err
 		}
-		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
-			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ProofsAfter, 1)
+		_, err = t.exec("INSERT INTO connections ("+connectionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+			c.ID, org, o.Realm, c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ProofsAfter, mfa, 1)
 		if err != nil {
 			return err
 		}
@@ -126,13 +130,17 @@ func (s *Store) CreateConnection(ctx context.Context, org directory.OrgID, c ups
 	})
 }
 
-func (s *Store) connectionDocs(ctx context.Context, t *tx, o *directory.Org, c upstream.Connection) (private string, secret []byte, err error) {
+func (s *Store) connectionDocs(ctx context.Context, t *tx, o *directory.Org, c upstream.Connection) (private, mfa string, secret []byte, err error) {
 	doc, err := json.Marshal(c.Private)
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
+	}
+	rule, err := json.Marshal(append([]string{}, c.MFA...))
+	if err != nil {
+		return "", "", nil, err
 	}
 	secret, err = s.seal(ctx, t, string(o.Top), secretSlot(c), c.Secret)
-	return string(doc), secret, err
+	return string(doc), string(rule), secret, err
 }
 
 func logoutOf(c upstream.Connection) upstream.LogoutChoice {
@@ -186,13 +194,13 @@ func (s *Store) saveConnection(ctx context.Context, t *tx, was, c upstream.Conne
 	if err != nil {
 		return err
 	}
-	private, secret, err := s.connectionDocs(ctx, t, o, c)
+	private, mfa, secret, err := s.connectionDocs(ctx, t, o, c)
 	if err != nil {
 		return err
 	}
 	n, err := t.exec(`UPDATE connections SET type = $1, name = $2, status = $3, issuer = $4, config = $5, secret = $6, offered = $7,
-		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, logout = $13, proofs_after = $14, version = version + 1 WHERE id = $15 AND version = $16`,
-		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ProofsAfter, c.ID, was.Version)
+		jit = $8, authoritative = $9, guests = $10, private = $11, skew = $12, logout = $13, proofs_after = $14, mfa = $15, version = version + 1 WHERE id = $16 AND version = $17`,
+		c.Type, c.Name, c.Status, c.Issuer, string(c.Config), secret, c.Offered, c.JIT, c.Authoritative, c.Guests, private, c.Skew, logoutOf(c), c.ProofsAfter, mfa, c.ID, was.Version)
 	if err != nil {
 		return err
 	}

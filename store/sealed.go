@@ -14,7 +14,7 @@ var sealedColumns = []sealedColumn{
 	{"signing_keys", "private", "kid", ""},
 	{"secrets", "value", "name", ""},
 	{"jobs", "payload", "id", "org_id"},
-	{"passwords", "hash", "id", "home_id"},
+	{"factors", "secret", "id", "home_id"},
 }
 
 func (c sealedColumn) slot(row, org string) slot { return slot{c.table, c.column, row, org} }

@@ -80,6 +80,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	}
 	return errors.Join(
 		s.sweepOne(ctx, "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE until < $1 ORDER BY until LIMIT $2)", now),
+		s.sweepOne(ctx, "DELETE FROM tries WHERE (person_id, home_id, method, slot) IN (SELECT person_id, home_id, method, slot FROM tries WHERE slot < $1 ORDER BY slot LIMIT $2)", now.Add(-25*time.Hour)),
 		s.sweepOne(ctx, "DELETE FROM access_tokens WHERE hash IN (SELECT hash FROM access_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM revoked_tokens WHERE hash IN (SELECT hash FROM revoked_tokens WHERE until < $1 ORDER BY until LIMIT $2)", now),
 		s.sweepOne(ctx, "DELETE FROM registration_tokens WHERE hash IN (SELECT hash FROM registration_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)", now.Add(-keepEnded)),
@@ -87,9 +88,6 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.sweepOne(ctx, "DELETE FROM changes WHERE at < $1 AND seq < (SELECT min(seq) + $2 FROM changes)", now.Add(-keepChanges)),
 		s.sweepOne(ctx, "DELETE FROM deliveries WHERE (org_id, id) IN (SELECT org_id, id FROM deliveries WHERE at < $1 ORDER BY at LIMIT $2)", now.Add(-delivery.KeepLog)),
 		s.sweepOne(ctx, "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until < $1 AND done_at <> 0 ORDER BY until LIMIT $2)", now),
-		s.sweepOne(ctx, "DELETE FROM budgets WHERE k IN (SELECT k FROM budgets WHERE until < $1 ORDER BY until LIMIT $2)", now),
-		s.sweepOne(ctx, "DELETE FROM sms_codes WHERE (org_id, slot) IN (SELECT org_id, slot FROM sms_codes WHERE slot < $1 ORDER BY slot LIMIT $2)", now.Add(-delivery.KeepSlots)),
-		s.sweepOne(ctx, "DELETE FROM guesses WHERE (realm_id, who) IN (SELECT realm_id, who FROM guesses WHERE empty_at < $1 ORDER BY empty_at LIMIT $2)", now),
 		s.sweepNotes(ctx),
 		s.sweepNodes(ctx),
 		s.sweepOld(ctx, &s.oldSessions, now.Add(-keepEnded)),

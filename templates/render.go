@@ -12,7 +12,7 @@ import (
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
 
-//go:embed layout part login logout device fault
+//go:embed layout part login logout device mfa fault
 var pageFiles embed.FS
 
 var (

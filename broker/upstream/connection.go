@@ -202,7 +202,7 @@ func changed(a, b Connection) []string {
 	var out []string
 	for name, same := range map[string]bool{
 		"name": a.Name == b.Name, "status": a.Status == b.Status, "issuer": a.Issuer == b.Issuer,
-		"config": bytes.Equal(a.Config, b.Config), "guests": a.Guests == b.Guests, "secret": bytes.Equal(a.Secret, b.Secret),
+		"config": bytes.Equal(a.Config, b.Config), "guests": a.Guests == b.Guests, "mfa": slices.Equal(a.MFA, b.MFA), "secret": bytes.Equal(a.Secret, b.Secret),
 		"offered": a.Offered == b.Offered, "jit": a.JIT == b.JIT, "authoritative": a.Authoritative == b.Authoritative,
 		"private": slices.Equal(a.Private, b.Private), "skew": a.Skew == b.Skew, "logout": a.Logout == b.Logout,
 	} {

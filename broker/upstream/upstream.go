@@ -97,6 +97,10 @@ type Connection struct {
 	Logout LogoutChoice
 	// Skew is how far the provider's clock may be off; zero means the protocol's default.
 	Skew time.Duration
+	// MFA are the values of amr (RFC 8176) or acr, or of an AuthnContextClassRef, by which the provider says
+	// that it asked the person for a second step; empty: nothing it says means that. Where a policy lets the
+	// provider's second steps count, these do.
+	MFA []string
 	// ProofsAfter is when the connection was last switched off; zero: never. What it proved until then counts
 	// for nothing any more, also when it is switched on again.
 	ProofsAfter time.Time

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/x509"
@@ -21,10 +23,12 @@ import (
 	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/fakeidp"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/store"
 	"github.com/vestibule-id/vestibule/templates"
@@ -80,6 +84,7 @@ type house struct {
 	connections *upstream.Service
 	broker      *broker.Broker
 	engine      *flows.Engine
+	factors     *mfa.Service
 	assets      *templates.Assets
 	pages       *templates.Renderer
 	cookies     web.Cookies
@@ -132,11 +137,10 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.directory = &directory.Service{
-		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db, Passwords: db,
-		Tx: db, Audit: db, Now: c.Now, AppName: appName(db),
+		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db,
+		Tx: db, Audit: db, Now: c.Now,
 	}
 	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: c.Now}
-	judge := &flows.Judge{Directory: h.directory, Connections: db, Now: c.Now}
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
 	h.assets.Theme = looks.Named
 	guard := &outbound.Guard{Own: c.Own}
@@ -144,8 +148,12 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return func(allow []string) *http.Client { return c.Watch.client(to, guard.Client(allow)) }
 	}
 	short, counter := c.Watch.shortLived(db.Brief(), db.Counter())
+	if h.factors, err = h.secondSteps(ctx, c, short); err != nil {
+		return err
+	}
+	judge := &flows.Judge{Directory: h.directory, Connections: db, Factors: h.factors, Now: c.Now}
 	h.engine = &flows.Engine{
-		Judge: judge, Brief: short, Upstreams: h.opener(c, call("provider")), Looks: looks, Pages: h.pages, Cookies: h.cookies,
+		Judge: judge, Brief: short, Factors: h.factors, Upstreams: h.opener(c, call("provider")), Looks: looks, Pages: h.pages, Cookies: h.cookies,
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
 		Stories: flows.Stories{Counter: counter, PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
@@ -186,17 +194,6 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	return nil
 }
 
-// appName names apps to whom their policy is explained.
-func appName(apps broker.Apps) func(context.Context, directory.AppID) string {
-	return func(ctx context.Context, id directory.AppID) string {
-		a, err := apps.AppByID(ctx, id)
-		if err != nil {
-			return string(id)
-		}
-		return a.Name
-	}
-}
-
 // distrusts knows the keys of made-up providers, which sign whatever they are told to.
 func (c config) distrusts() func(kid string, cert []byte) bool {
 	if !c.Real {
@@ -230,6 +227,29 @@ func (h *house) opener(c config, call func([]string) *http.Client) *upstream.Ope
 			return policy.SignatureAlgorithms.In(eff).Words()
 		},
 	}
+}
+
+// secondSteps wires what people prove themselves by besides their identity provider.
+func (h *house) secondSteps(ctx context.Context, c config, short brief.Store) (*mfa.Service, error) {
+	secret, err := h.store.Secret(ctx, "ceremonies")
+	if err != nil {
+		return nil, err
+	}
+	key, err := hkdf.Key(sha256.New, secret, nil, "vestibule ceremonies v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	return &mfa.Service{
+		Factors: factors(h.store), Enrollments: h.store, Tries: h.store, Brief: short, Seal: seal, Tx: h.store, Audit: h.store, Now: c.Now,
+	}, nil
 }
 
 // cookieSeal derives the keys that seal cookies from a secret that all nodes share, so that remembered

@@ -136,7 +136,7 @@ func (c *checker) named(n *html.Node) {
 			c.t.Errorf("no alt: %s", outline(n))
 		}
 	case "svg":
-		if attr(n, "aria-hidden") != "true" {
+		if attr(n, "aria-hidden") != "true" && (attr(n, "role") != "img" || attr(n, "aria-label") == "") {
 			c.t.Errorf("an icon that is read aloud: %s", outline(n))
 		}
 	case "ul", "dl":

@@ -4,7 +4,7 @@ import "github.com/vestibule-id/vestibule/templates"
 
 // Pages is one realistic example of every state of every page of a login.
 func Pages() []templates.Page {
-	pages := append(identifyPages(), choosePages()...)
+	pages := append(append(identifyPages(), choosePages()...), stepPages()...)
 	return append(append(pages, endPages()...), faultPages()...)
 }
 
@@ -35,6 +35,32 @@ func identifyPages() []templates.Page {
 	return []templates.Page{
 		plain, ours, wrong, empty, foreign, single, known,
 		templates.NoCompanyPage{Action: action, Step: "identify", Value: "someone@nowhere.example", App: app},
+	}
+}
+
+// stepPages are those of second steps.
+func stepPages() []templates.Page {
+	ask := templates.StepFrame{
+		Action: "/login/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs/factor", Step: "factor", App: app, Org: "Acme Bank",
+		Who: "priya.raman@acmebank.example", ChangeURL: "/login/again", By: "MightyBank Americas", Other: true,
+	}
+	wrong, last, enroll := ask, ask, ask
+	wrong.Error, wrong.Left = "mfa.wrong", 4
+	last.Error, last.Left, last.Other = "mfa.used", 1, false
+	enroll.Action, enroll.Step, enroll.Later, enroll.LaterUntil = "/login/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs/enroll", "enroll", true, "2026-03-08 12:00 UTC"
+	key := templates.TOTPEnrollPage{
+		StepFrame: enroll, Key: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP", Size: 29, QR: "M4 4h7v1h-7zM12 4h1v1h-1zM4 5h1v1h-1z",
+		URI: "otpauth://totp/Acme%20Bank:priya.raman@acmebank.example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+	}
+	list := templates.StepsPage{StepFrame: ask, Missing: []string{"sms", "email"}, MissingBy: "MightyBank Americas"}
+	for i, m := range []string{"passkey", "security_key", "push", "totp", "sms", "email", "recovery_code", "admin_bypass"} {
+		list.Items = append(list.Items, templates.StepItem{Method: m, Safest: i == 0})
+	}
+	list.Items[2].Hint = "Pixel 8"
+	setUp := templates.StepsPage{StepFrame: enroll, Enrol: true, Items: list.Items[:4]}
+	return []templates.Page{
+		templates.TOTPPage{StepFrame: ask, Devices: []string{"Pixel 8"}}, templates.TOTPPage{StepFrame: wrong}, templates.TOTPPage{StepFrame: last},
+		key, templates.RecoveryPage{StepFrame: ask, Remaining: 7, Total: 10}, templates.RecoveryPage{StepFrame: wrong, Remaining: 7, Total: 10}, list, setUp,
 	}
 }
 

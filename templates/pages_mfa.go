@@ -1,0 +1,84 @@
+package templates
+
+// The pages of second steps. Every form posts to Action with "step"; "method" with no value asks for the
+// list of other ways, "later" with "1" postpones setting one up where that is allowed.
+
+// StepFrame is what stands around the question of a second step.
+type StepFrame struct {
+	Action, Step   string
+	App, Org       string
+	Who, ChangeURL string
+	// By is who asks for it: an organization or an app, by name; "" says nothing.
+	By string
+	// Other: there is another way, or another kind to set up.
+	Other bool
+	// Later: it may be set up another time; LaterUntil is until when, ready to show.
+	Later      bool
+	LaterUntil string
+	// Error is the code of what was wrong with the last answer, "" when nothing was; Left is how many
+	// tries are left.
+	Error string
+	Left  int
+}
+
+// TOTPPage asks for the code of an authenticator app ("code"). Devices are what their owner calls them.
+type TOTPPage struct {
+	StepFrame
+	Devices []string
+}
+
+// TOTPEnrollPage sets an authenticator app up: a picture to scan, the same key as text, and the first
+// code ("code"). QR is the path of an SVG of Size units; URI opens an app on the same device.
+type TOTPEnrollPage struct {
+	StepFrame
+	Key, URI, QR string
+	Size         int
+}
+
+// RecoveryPage asks for a recovery code ("code"), of which Remaining of Total are left.
+type RecoveryPage struct {
+	StepFrame
+	Remaining, Total int
+}
+
+// StepsPage is the list of ways to confirm who one is, or of kinds to set up (Enrol): each a button
+// named "method".
+type StepsPage struct {
+	StepFrame
+	Enrol bool
+	Items []StepItem
+	// Missing are methods that the person set up and may not use here, MissingBy who decided so.
+	Missing   []string
+	MissingBy string
+}
+
+// StepItem is one way. Method chooses words and picture; Hint, which may be "", is a line of its own:
+// "Pixel 8".
+type StepItem struct {
+	Method, Hint string
+	Safest       bool
+}
+
+func (TOTPPage) Template() string       { return "mfa/totp" }
+func (TOTPEnrollPage) Template() string { return "mfa/totp_enroll" }
+func (RecoveryPage) Template() string   { return "mfa/recovery" }
+func (StepsPage) Template() string      { return "mfa/steps" }
+
+// Kind is the method where there are words and a picture for it.
+func (i StepItem) Kind() string { return kindOf(i.Method) }
+
+// MissingKinds are the missing methods, as Kind gives them.
+func (p StepsPage) MissingKinds() []string {
+	var out []string
+	for _, m := range p.Missing {
+		out = append(out, kindOf(m))
+	}
+	return out
+}
+
+func kindOf(method string) string {
+	if _, drawn := icons["mfa-"+method]; drawn {
+		return method
+	}
+	return "other"
+}
