@@ -54,7 +54,15 @@ func Allow(a Actor, _ OrgID, act Action) error {
 	return ErrDenied
 }
 
-// Service holds this room's use cases. All fields are required.
+// words are who an actor is, for people.
+func (a Actor) words() string {
+	if a.Kind == Operator {
+		return "the operator"
+	}
+	return ""
+}
+
+// Service holds this room's use cases. All fields are required but AppName.
 type Service struct {
 	Realms
 	Orgs
@@ -65,9 +73,12 @@ type Service struct {
 	Entitlements
 	Policies
 	Revocations
+	Passwords
 	Tx    Tx
 	Audit audit.Recorder
 	Now   func() time.Time
+	// AppName names an app to whom its policy is explained; without it apps are named by their id.
+	AppName func(ctx context.Context, app AppID) string
 
 	folds folds
 }

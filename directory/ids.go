@@ -24,6 +24,7 @@ type (
 	GrantID      string // grt_…, a token grant
 	EntryID      string // ent_…, an audit entry
 	JobID        string // job_…, something to be delivered
+	PasswordID   string // pwd_…, one of the passwords that somebody had
 	FactorID     string // fac_…, something a person set up to prove themselves by
 )
 
@@ -62,6 +63,7 @@ func NewSessionID(now time.Time) SessionID       { return SessionID(newID("ses_"
 func NewFactorID(now time.Time) FactorID         { return FactorID(newID("fac_", now)) }
 func NewGrantID(now time.Time) GrantID           { return GrantID(newID("grt_", now)) }
 func NewEntryID(now time.Time) EntryID           { return EntryID(newID("ent_", now)) }
+func NewPasswordID(now time.Time) PasswordID     { return PasswordID(newID("pwd_", now)) }
 func NewJobID(now time.Time) JobID               { return JobID(newID("job_", now)) }
 
 // NewSecret returns 256 random bits as 43 URL-safe characters: what cookies, codes, tickets and

@@ -3,11 +3,10 @@ package directory
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"slices"
 	"sync"
+	"time"
 
-	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/policy"
 )
 
@@ -25,7 +24,11 @@ type PolicyDoc struct {
 	Values   map[string]json.RawMessage `json:"values,omitempty"`
 	Defaults map[string]json.RawMessage `json:"defaults,omitempty"`
 	Limits   map[string]json.RawMessage `json:"limits,omitempty"`
-	Version  int64                      `json:"-"` // 0: nothing was ever set at this level
+	// Keep are members of sets that the levels below must keep (S13).
+	Keep map[string]json.RawMessage `json:"keep,omitempty"`
+	// Notes say who wrote what, when and why, by policy.NoteOf.
+	Notes   map[string]policy.Note `json:"notes,omitempty"`
+	Version int64                  `json:"-"` // 0: nothing was ever set at this level
 }
 
 // Policies keeps the document of each level. Reading a level without one gives the zero PolicyDoc.
@@ -33,19 +36,24 @@ type Policies interface {
 	PolicyDoc(ctx context.Context, at PolicyLevel) (PolicyDoc, error)
 	// PutPolicyDoc is compare-and-swap on Version: ErrMoved.
 	PutPolicyDoc(ctx context.Context, at PolicyLevel, d PolicyDoc) error
+	// PutPolicyChange adds to the history of a level; a version that is there already stays as it is.
+	PutPolicyChange(ctx context.Context, at PolicyLevel, c PolicyChange) error
+	// PolicyChanges is the history of a level, the newest first, at most so many.
+	PolicyChanges(ctx context.Context, at PolicyLevel, most int) ([]PolicyChange, error)
+}
+
+// PolicyChange is one version of a level's document, and who made it.
+type PolicyChange struct {
+	Version int64
+	At      time.Time // zero: it was written before there was a history
+	Actor   Actor
+	Doc     PolicyDoc
 }
 
 // Effective is the policy that holds for an organization's people in one app ("" is no app in
 // particular), folded over the platform, the realm, the chain and the app. The same documents fold once: the result is kept until one changes.
 func (s *Service) Effective(ctx context.Context, chain Chain, app AppID) (policy.Effective, error) {
-	at := make([]PolicyLevel, 0, len(chain)+3)
-	at = append(at, PolicyLevel{}, PolicyLevel{Realm: chain.Org().Realm})
-	for _, o := range chain {
-		at = append(at, PolicyLevel{Org: o.ID})
-	}
-	if app != "" {
-		at = append(at, PolicyLevel{App: app})
-	}
+	at := levelsOf(chain, app)
 	docs := make([]PolicyDoc, len(at))
 	seen := make([]int64, 0, 2*len(at))
 	for i, level := range at {
@@ -60,21 +68,55 @@ func (s *Service) Effective(ctx context.Context, chain Chain, app AppID) (policy
 		seen = append(seen, o.Version) // a renamed organization is named anew in provenance
 	}
 	return s.folds.get(foldKey{chain.Org().ID, app}, seen, func() (policy.Effective, error) {
-		return policy.Resolve(levels(at, docs, chain))
+		return policy.Resolve(s.levels(ctx, at, docs, chain))
 	})
 }
 
-func levels(at []PolicyLevel, docs []PolicyDoc, chain Chain) []policy.Level {
+// PolicyLevels are the levels that Effective folds, for whoever shows them or tries others.
+func (s *Service) PolicyLevels(ctx context.Context, chain Chain, app AppID) ([]policy.Level, error) {
+	return s.read(ctx, levelsOf(chain, app), chain)
+}
+
+func levelsOf(chain Chain, app AppID) []PolicyLevel {
+	at := make([]PolicyLevel, 0, len(chain)+3)
+	at = append(at, PolicyLevel{}, PolicyLevel{Realm: chain.Org().Realm})
+	for _, o := range chain {
+		at = append(at, PolicyLevel{Org: o.ID})
+	}
+	if app != "" {
+		at = append(at, PolicyLevel{App: app})
+	}
+	return at
+}
+
+func (s *Service) read(ctx context.Context, at []PolicyLevel, chain Chain) ([]policy.Level, error) {
+	docs := make([]PolicyDoc, len(at))
+	for i, level := range at {
+		var err error
+		if docs[i], err = s.PolicyDoc(ctx, level); err != nil {
+			return nil, err
+		}
+	}
+	return s.levels(ctx, at, docs, chain), nil
+}
+
+func (s *Service) levels(ctx context.Context, at []PolicyLevel, docs []PolicyDoc, chain Chain) []policy.Level {
 	out := make([]policy.Level, len(at))
 	for i, l := range at {
-		out[i] = policy.Level{Values: docs[i].Values, Defaults: docs[i].Defaults, Limits: docs[i].Limits}
+		out[i] = docs[i].level()
 		switch {
 		case l.Org != "":
 			out[i].Kind, out[i].ID, out[i].Name = policy.Org, string(l.Org), chain[i-2].Name
 		case l.App != "":
 			out[i].Kind, out[i].ID = policy.App, string(l.App)
+			if s.AppName != nil {
+				out[i].Name = s.AppName(ctx, l.App)
+			}
 		case l.Realm != "":
 			out[i].Kind, out[i].ID = policy.Realm, string(l.Realm)
+			if r, err := s.Realm(ctx, l.Realm); err == nil { // a name is only for people to read
+				out[i].Name = "the realm " + r.Handle
+			}
 		default:
 			out[i].Kind = policy.Platform
 		}
@@ -82,156 +124,8 @@ func levels(at []PolicyLevel, docs []PolicyDoc, chain Chain) []policy.Level {
 	return out
 }
 
-// SetPolicy changes what one level asks for. Each wish is checked against the levels above it; nothing
-// is clamped in silence. A nil wish takes the level's own value away.
-func (s *Service) SetPolicy(ctx context.Context, a Actor, org OrgID, wishes map[string]json.RawMessage) error {
-	if err := Allow(a, org, ManageSignIn); err != nil {
-		return err
-	}
-	return s.Tx.InTx(ctx, func(ctx context.Context) error {
-		chain, err := s.OrgChain(ctx, org)
-		if err != nil {
-			return err
-		}
-		at := []PolicyLevel{{}, {Realm: chain.Org().Realm}}
-		for _, o := range chain {
-			at = append(at, PolicyLevel{Org: o.ID})
-		}
-		docs := make([]PolicyDoc, len(at))
-		for i, level := range at {
-			if docs[i], err = s.PolicyDoc(ctx, level); err != nil {
-				return err
-			}
-		}
-		// The last level is the one that writes: Check leaves what it set before out.
-		above := levels(at, docs, chain)
-		own := docs[len(docs)-1]
-		if own.Values, err = merged(above, own.Values, wishes); err != nil {
-			return err
-		}
-		if err := s.PutPolicyDoc(ctx, PolicyLevel{Org: org}, own); err != nil {
-			return err
-		}
-		detail := map[string]string{}
-		for key, wish := range wishes {
-			detail[key] = string(wish)
-		}
-		return s.record(ctx, a, org, audit.PolicyChanged, orgRef(org), detail)
-	})
-}
-
-// PolicyWishes are changes of one level's document, by setting key; nil takes a value away. Only the
-// platform has defaults and limits.
-type PolicyWishes struct {
-	Values, Defaults, Limits map[string]json.RawMessage
-}
-
-// SetLevelPolicy is SetPolicy for any level: the platform, a realm, an organization, an app. An app's
-// wishes are checked against the platform and its realm; at sign-in they fold after the organization's.
-func (s *Service) SetLevelPolicy(ctx context.Context, a Actor, at PolicyLevel, app RealmID, w PolicyWishes) error {
-	if at.Org != "" {
-		if len(w.Defaults)+len(w.Limits) > 0 {
-			return policy.ErrUnknown.Because("defaults and limits are the platform's")
-		}
-		return s.SetPolicy(ctx, a, at.Org, w.Values)
-	}
-	if err := Allow(a, "", ManageRealms); err != nil {
-		return err
-	}
-	return s.Tx.InTx(ctx, func(ctx context.Context) error {
-		own, err := s.PolicyDoc(ctx, at)
-		if err != nil {
-			return err
-		}
-		if at == (PolicyLevel{}) {
-			own, err = platformWishes(own, w)
-		} else {
-			own.Values, err = s.wishesBelow(ctx, at, app, own.Values, w)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.PutPolicyDoc(ctx, at, own); err != nil {
-			return err
-		}
-		return s.record(ctx, a, "", audit.PolicyChanged, levelRef(at), w.detail())
-	})
-}
-
-// platformWishes are checked as a whole: a default must lie within its limit.
-func platformWishes(own PolicyDoc, w PolicyWishes) (PolicyDoc, error) {
-	own.Values, own.Defaults, own.Limits = overlaid(own.Values, w.Values), overlaid(own.Defaults, w.Defaults), overlaid(own.Limits, w.Limits)
-	err := policy.CheckPlatform(policy.Level{Kind: policy.Platform, Values: own.Values, Defaults: own.Defaults, Limits: own.Limits})
-	return own, err
-}
-
-// wishesBelow checks a realm's or an app's wishes against what stands above them.
-func (s *Service) wishesBelow(ctx context.Context, at PolicyLevel, realm RealmID, before map[string]json.RawMessage, w PolicyWishes) (map[string]json.RawMessage, error) {
-	if len(w.Defaults)+len(w.Limits) > 0 {
-		return nil, policy.ErrUnknown.Because("defaults and limits are the platform's")
-	}
-	up := []PolicyLevel{{}}
-	if at.App != "" {
-		up = append(up, PolicyLevel{Realm: realm})
-	}
-	up = append(up, at)
-	docs := make([]PolicyDoc, len(up))
-	for i, level := range up[:len(up)-1] {
-		var err error
-		if docs[i], err = s.PolicyDoc(ctx, level); err != nil {
-			return nil, err
-		}
-	}
-	return merged(levels(up, docs, nil), before, w.Values)
-}
-
-func overlaid(before, wishes map[string]json.RawMessage) map[string]json.RawMessage {
-	after := map[string]json.RawMessage{}
-	maps.Copy(after, before)
-	for key, wish := range wishes {
-		if after[key] = wish; wish == nil {
-			delete(after, key)
-		}
-	}
-	return after
-}
-
-func (w PolicyWishes) detail() map[string]string {
-	out := map[string]string{}
-	for prefix, wishes := range map[string]map[string]json.RawMessage{"": w.Values, "default ": w.Defaults, "limit ": w.Limits} {
-		for key, wish := range wishes {
-			out[prefix+key] = string(wish)
-		}
-	}
-	return out
-}
-
-func levelRef(at PolicyLevel) audit.Ref {
-	switch {
-	case at.Realm != "":
-		return audit.Ref{Kind: "realm", ID: string(at.Realm)}
-	case at.App != "":
-		return audit.Ref{Kind: "app", ID: string(at.App)}
-	}
-	return audit.Ref{Kind: "platform"}
-}
-
-func merged(above []policy.Level, before, wishes map[string]json.RawMessage) (map[string]json.RawMessage, error) {
-	after := maps.Clone(before)
-	if after == nil {
-		after = map[string]json.RawMessage{}
-	}
-	for key, wish := range wishes {
-		if wish == nil {
-			delete(after, key)
-			continue
-		}
-		if err := policy.Check(above, key, wish); err != nil {
-			return nil, err
-		}
-		after[key] = wish
-	}
-	return after, nil
+func (d PolicyDoc) level() policy.Level {
+	return policy.Level{Values: d.Values, Defaults: d.Defaults, Limits: d.Limits, Keep: d.Keep, Notes: d.Notes}
 }
 
 type foldKey struct {

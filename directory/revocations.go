@@ -47,6 +47,7 @@ const (
 	EndedSuspended = "suspended"
 	EndedRemoved   = "removed"
 	EndedSignedOut = "signed out everywhere"
+	EndedPassword  = "the password was set anew"
 	EndedNotUsed   = "the organization uses the app no longer"
 	// EndedConnection: by an administrator, for the identity provider's word counts no longer.
 	EndedConnection = "the connection was switched off"

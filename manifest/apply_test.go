@@ -166,6 +166,57 @@ func TestGuardrailsHoldForFiles(t *testing.T) {
 	}
 }
 
+// Values, what is to be kept and reasons are written, shown to whom they bind, exported, and have a history.
+func TestReasonsAndWhatIsKeptComeFromFiles(t *testing.T) {
+	w := newWorld(t)
+	const text = `platform: {policy: {limits: {session.lifetime: {value: 30d, reason: The contract.}}, values: {sso.protocols: {keep: [oidc]}}}}
+organizations:
+- handle: top
+  name: MightyBank
+  policy: {session.lifetime: {value: 4h, reason: Auditors}, mfa.methods: {keep: [passkey]}}
+  organizations: [{handle: low, name: Low}]`
+	w.apply(text)
+	if p := w.apply(text); len(p.Changes) != 0 {
+		t.Errorf("applied again: %s", lines(p))
+	}
+	for wish, says := range map[string]string{
+		"session.lifetime: 8h":           "Longest session: 8h is looser than 4h, the loosest that MightyBank allows. Only whoever set that can change it there. The reason given there: Auditors",
+		"session.lifetime: 40d":          "MightyBank",
+		"mfa.methods: [security_key]":    "leaves out some of what MightyBank wants kept: passkey",
+		"sso.protocols: [saml]":          "leaves out some of what the platform wants kept: oidc",
+		"mfa.methods: {keep: [x]}":       "none of",
+		"session.idle: {keep: 1h}":       "only members of a list",
+		`session.idle: {reason: "a\nb"}`: "one line",
+	} {
+		if _, err := w.try(manifest.Options{}, "organizations: [{handle: low, parent: top, policy: {"+wish+"}}]"); !strings.Contains(said(err), says) {
+			t.Errorf("%s: %s", wish, said(err))
+		}
+	}
+	if _, err := w.try(manifest.Options{}, "organizations: [{handle: top, policy: {mfa.methods: [security_key]}}]"); !strings.Contains(said(err), "to keep passkey is more than") {
+		t.Errorf("an organization no longer allows what it wants kept: %s", said(err))
+	}
+	if got := lines(w.apply("organizations: [{handle: top, policy: {session.lifetime: {reason: null}, mfa.methods: {keep: null}}}]")); got != `change policy organization main/top keep.mfa.methods:["passkey"]> reason of session.lifetime:Auditors>
+` {
+		t.Error(got)
+	}
+	realm, err := w.Directory.RealmByHandle(t.Context(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	org, err := w.Directory.OrgByHandle(t.Context(), realm.ID, "top")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := w.Directory.PolicyChanges(t.Context(), directory.PolicyLevel{Org: org}, 9)
+	if err != nil || len(changes) != 2 {
+		t.Fatalf("%+v, %v", changes, err)
+	}
+	if first := changes[1]; first.Actor != operator || first.Doc.Notes["session.lifetime"].Reason != "Auditors" || string(first.Doc.Keep["mfa.methods"]) != `["passkey"]` ||
+		changes[0].Doc.Notes["session.lifetime"].Reason != "" || changes[0].Doc.Keep != nil || string(changes[0].Doc.Values["session.lifetime"]) != `"4h"` {
+		t.Errorf("%+v", changes)
+	}
+}
+
 // S4: whom a connection trusts does not change by a file either.
 func TestS4AFileDoesNotChangeWhomAConnectionTrusts(t *testing.T) {
 	w := newWorld(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/policy"
 )
 
 // ExportOptions are what an export holds.
@@ -169,11 +170,11 @@ func (e *exporter) platform() {
 	}
 	var parts []pairOf
 	for _, part := range []struct {
-		key   string
-		rules map[string]json.RawMessage
-	}{{"values", doc.Values}, {"defaults", doc.Defaults}, {"limits", doc.Limits}} {
-		if len(part.rules) > 0 {
-			parts = append(parts, pairOf{part.key, rulesOf(part.rules)})
+		key  string
+		part policy.Part
+	}{{"values", policy.OwnValues}, {"defaults", policy.Defaults}, {"limits", policy.Limits}} {
+		if rules := rulesOf(doc, part.part); len(rules) > 0 {
+			parts = append(parts, pairOf{part.key, rules})
 		}
 	}
 	if len(parts) == 0 {
@@ -185,25 +186,61 @@ func (e *exporter) platform() {
 	}
 }
 
-func rulesOf(rules map[string]json.RawMessage) []pairOf {
-	var out []pairOf
-	for _, key := range sorted(rules) {
-		var v any
-		_ = json.Unmarshal(rules[key], &v) // the store holds JSON
-		if f, ok := v.(float64); ok && f == float64(int64(f)) {
-			v = int64(f)
+// rulesOf are a part of a document's settings, each a value, or a map where something stands beside it.
+func rulesOf(doc directory.PolicyDoc, part policy.Part) []pairOf {
+	rules := map[policy.Part]map[string]json.RawMessage{policy.OwnValues: doc.Values, policy.Defaults: doc.Defaults, policy.Limits: doc.Limits}[part]
+	keep := map[string]json.RawMessage{}
+	if part == policy.OwnValues {
+		keep = doc.Keep
+	}
+	keys := map[string]bool{}
+	for _, m := range []map[string]json.RawMessage{rules, keep} {
+		for key := range m {
+			keys[key] = true
 		}
-		out = append(out, pairOf{key, v})
+	}
+	var out []pairOf
+	for _, key := range sorted(keys) {
+		reason := doc.Notes[policy.NoteOf(part, key)].Reason
+		value, has := rules[key]
+		if has && keep[key] == nil && reason == "" {
+			out = append(out, pairOf{key, plainJSON(value)})
+			continue
+		}
+		var beside []pairOf
+		if has {
+			beside = append(beside, pairOf{"value", plainJSON(value)})
+		}
+		if keep[key] != nil {
+			beside = append(beside, pairOf{"keep", plainJSON(keep[key])})
+		}
+		if reason != "" {
+			beside = append(beside, pairOf{"reason", reason})
+		}
+		out = append(out, pairOf{key, beside})
 	}
 	return out
 }
 
+func plainJSON(raw json.RawMessage) any {
+	var v any
+	_ = json.Unmarshal(raw, &v) // the store holds JSON
+	if f, ok := v.(float64); ok && f == float64(int64(f)) {
+		return int64(f)
+	}
+	return v
+}
+
 func (e *exporter) policy(at directory.PolicyLevel) []pairOf {
 	doc, err := e.Directory.PolicyDoc(e.ctx, at)
-	if !e.attempt(err) || len(doc.Values) == 0 {
+	if !e.attempt(err) {
 		return nil
 	}
-	return []pairOf{{"policy", rulesOf(doc.Values)}}
+	rules := rulesOf(doc, policy.OwnValues)
+	if len(rules) == 0 {
+		return nil
+	}
+	return []pairOf{{"policy", rules}}
 }
 
 func (e *exporter) organizations(all [][]directory.Org) {

@@ -26,6 +26,7 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
+	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/themes"
 )
 
@@ -55,10 +56,8 @@ type Manifest struct {
 type policyRecord struct {
 	at                       yamlfile.Place
 	values, defaults, limits map[string]json.RawMessage
-}
-
-func (p *policyRecord) wishes() directory.PolicyWishes {
-	return directory.PolicyWishes{Values: p.values, Defaults: p.defaults, Limits: p.limits}
+	keep                     map[string]json.RawMessage
+	reasons                  map[string]string // by policy.NoteOf
 }
 
 type realmRecord struct {
@@ -281,29 +280,39 @@ func (d *parse) platform(v yamlfile.Value) {
 		"policy": func(v yamlfile.Value) {
 			p.at = v.Place()
 			d.Fields(v, map[string]func(yamlfile.Value){
-				"values": d.rules(&p.values), "defaults": d.rules(&p.defaults), "limits": d.rules(&p.limits),
+				"values":   d.rules(&p, policy.OwnValues, &p.values),
+				"defaults": d.rules(&p, policy.Defaults, &p.defaults),
+				"limits":   d.rules(&p, policy.Limits, &p.limits),
 			})
 		},
 	})
 	d.into.platform = append(d.into.platform, p)
 }
 
-// rules reads policy settings by their keys.
-func (d *parse) rules(into *map[string]json.RawMessage) func(yamlfile.Value) {
+// rules reads policy settings by their keys: each a value, or a map of value, keep and reason.
+func (d *parse) rules(p *policyRecord, part policy.Part, into *map[string]json.RawMessage) func(yamlfile.Value) {
 	return func(v yamlfile.Value) {
 		out := map[string]json.RawMessage{}
 		known := map[string]func(yamlfile.Value){}
 		for _, key := range policyKeys() {
 			known[key] = func(v yamlfile.Value) {
-				if v.Null() {
-					out[key] = nil
+				if !v.IsMap() {
+					d.rule(v, key, out)
 					return
 				}
-				value, err := json.Marshal(d.Plain(v))
-				if err != nil {
-					d.Say(v, "This cannot be written as JSON.")
+				parts := map[string]func(yamlfile.Value){
+					"value":  func(v yamlfile.Value) { d.rule(v, key, out) },
+					"reason": func(v yamlfile.Value) { p.because(policy.NoteOf(part, key), d.reason(v)) },
 				}
-				out[key] = value
+				if part == policy.OwnValues {
+					parts["keep"] = func(v yamlfile.Value) {
+						if p.keep == nil {
+							p.keep = map[string]json.RawMessage{}
+						}
+						d.rule(v, key, p.keep)
+					}
+				}
+				d.Fields(v, parts)
 			}
 		}
 		if d.Fields(v, known) {
@@ -312,10 +321,41 @@ func (d *parse) rules(into *map[string]json.RawMessage) func(yamlfile.Value) {
 	}
 }
 
+// rule reads one value; null takes it away.
+func (d *parse) rule(v yamlfile.Value, key string, into map[string]json.RawMessage) {
+	if v.Null() {
+		into[key] = nil
+		return
+	}
+	value, err := json.Marshal(d.Plain(v))
+	if err != nil {
+		d.Say(v, "This cannot be written as JSON.")
+	}
+	into[key] = value
+}
+
+func (d *parse) reason(v yamlfile.Value) string {
+	if v.Null() {
+		return ""
+	}
+	text := d.Text(v)
+	if policy.CheckReason(text) != nil {
+		d.Say(v, "%s", policy.ErrReason.Public)
+	}
+	return text
+}
+
+func (p *policyRecord) because(key, reason string) {
+	if p.reasons == nil {
+		p.reasons = map[string]string{}
+	}
+	p.reasons[key] = reason
+}
+
 func (d *parse) policy(into **policyRecord) func(yamlfile.Value) {
 	return func(v yamlfile.Value) {
 		p := &policyRecord{at: v.Place()}
-		d.rules(&p.values)(v)
+		d.rules(p, policy.OwnValues, &p.values)(v)
 		*into = p
 	}
 }

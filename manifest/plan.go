@@ -17,6 +17,7 @@ import (
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
+	"github.com/vestibule-id/vestibule/policy"
 )
 
 var (
@@ -322,13 +323,23 @@ func (p *planner) policy(at yamlfile.Place, noun, name string, level directory.P
 			return
 		}
 	}
-	var fields []Field
-	w := directory.PolicyWishes{}
+	fields, w := rec.changes(doc)
+	if len(fields) == 0 {
+		return
+	}
+	p.step(at, Change{Kind: Alter, Noun: "policy", Name: strings.TrimSpace(noun + " " + name), ID: string(level.Realm) + string(level.Org) + string(level.App), Fields: fields},
+		func(ctx context.Context) error { return p.Directory.SetLevelPolicy(ctx, p.actor, level, realm, w) })
+}
+
+// changes are what a file says otherwise than the document.
+func (p *policyRecord) changes(doc directory.PolicyDoc) (fields []Field, w directory.PolicyWishes) {
 	for _, part := range []struct {
+		part       policy.Part
 		prefix     string
 		have, wish map[string]json.RawMessage
 		out        *map[string]json.RawMessage
-	}{{"", doc.Values, rec.values, &w.Values}, {"defaults.", doc.Defaults, rec.defaults, &w.Defaults}, {"limits.", doc.Limits, rec.limits, &w.Limits}} {
+	}{{policy.OwnValues, "", doc.Values, p.values, &w.Values}, {policy.Defaults, "defaults.", doc.Defaults, p.defaults, &w.Defaults},
+		{policy.Limits, "limits.", doc.Limits, p.limits, &w.Limits}, {policy.Kept, "keep.", doc.Keep, p.keep, &w.Keep}} {
 		for _, key := range sorted(part.wish) {
 			wish, have := part.wish[key], part.have[key]
 			if sameJSON(wish, have) {
@@ -341,11 +352,20 @@ func (p *planner) policy(at yamlfile.Place, noun, name string, level directory.P
 			fields = append(fields, Field{Name: part.prefix + key, Before: string(have), After: string(wish)})
 		}
 	}
-	if len(fields) == 0 {
-		return
+	for _, key := range sorted(p.reasons) {
+		have, wish := doc.Notes[key].Reason, p.reasons[key]
+		if have != wish {
+			fields = append(fields, Field{Name: "reason of " + key, Before: have, After: wish})
+		}
+		if w.Reasons == nil {
+			w.Reasons = map[string]string{}
+		}
+		w.Reasons[key] = wish
 	}
-	p.step(at, Change{Kind: Alter, Noun: "policy", Name: strings.TrimSpace(noun + " " + name), ID: string(level.Realm) + string(level.Org) + string(level.App), Fields: fields},
-		func(ctx context.Context) error { return p.Directory.SetLevelPolicy(ctx, p.actor, level, realm, w) })
+	if len(fields) == 0 {
+		return nil, directory.PolicyWishes{}
+	}
+	return fields, w
 }
 
 func sorted[V any](m map[string]V) []string {

@@ -70,6 +70,41 @@ func (s *Store) PutPolicyDoc(ctx context.Context, at directory.PolicyLevel, d di
 	})
 }
 
+// PutPolicyChange adds to the history of a level's policy.
+func (s *Store) PutPolicyChange(ctx context.Context, at directory.PolicyLevel, c directory.PolicyChange) error {
+	doc, err := json.Marshal(c.Doc)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := s.levelExists(ctx, at); err != nil {
+			return err
+		}
+		return t.send(`INSERT INTO policy_history (ref, version, at, actor_kind, actor_id, doc) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (ref, version) DO NOTHING`, policyRef(at), c.Version, c.At, string(c.Actor.Kind), c.Actor.ID, string(doc))
+	})
+}
+
+// PolicyChanges is the history of a level's policy, the newest first.
+func (s *Store) PolicyChanges(ctx context.Context, at directory.PolicyLevel, most int) (list []directory.PolicyChange, err error) {
+	var docs []string
+	_, err = s.rows(ctx, "SELECT version, at, actor_kind, actor_id, doc FROM policy_history WHERE ref = $1 ORDER BY version DESC LIMIT $2",
+		func(r *row) {
+			c := directory.PolicyChange{Version: r.int(), At: r.time(), Actor: directory.Actor{Kind: directory.ActorKind(r.text()), ID: r.text()}}
+			list, docs = append(list, c), append(docs, r.text())
+		}, policyRef(at), most)
+	if err != nil {
+		return nil, err
+	}
+	for i, doc := range docs {
+		if err := json.Unmarshal([]byte(doc), &list[i].Doc); err != nil {
+			return nil, err
+		}
+		list[i].Doc.Version = list[i].Version
+	}
+	return list, nil
+}
+
 func (s *Store) levelExists(ctx context.Context, at directory.PolicyLevel) (err error) {
 	switch at {
 	case directory.PolicyLevel{}:

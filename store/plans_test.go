@@ -48,7 +48,8 @@ func TestNoStatementScansATableThatGrows(t *testing.T) {
 			m := scanned.FindStringSubmatch(step)
 			// In order and with a LIMIT, only the first few rows are read.
 			few := strings.Contains(q, "LIMIT") && (i > 0 || strings.HasPrefix(q, "SELECT"))
-			if m != nil && !small[m[1]] && !few {
+			given := strings.HasSuffix(step, "VALUES CLAUSE") // the rows of the statement itself
+			if m != nil && !small[m[1]] && !few && !given {
 				t.Errorf("%s\n  %s", q, step)
 			}
 		}

@@ -14,6 +14,7 @@ var sealedColumns = []sealedColumn{
 	{"signing_keys", "private", "kid", ""},
 	{"secrets", "value", "name", ""},
 	{"jobs", "payload", "id", "org_id"},
+	{"passwords", "hash", "id", "home_id"},
 	{"factors", "secret", "id", "home_id"},
 }
 

@@ -32,6 +32,7 @@ var notKept = map[string]string{
 	"epochs":  "what is short-lived begins anew after a restore (S16)",
 	"notes":   "short-lived",
 	"counts":  "short-lived",
+	"budgets": "of a day at most",
 }
 
 var createTable = regexp.MustCompile(`(?m)^CREATE TABLE (?:IF NOT EXISTS )?(\w+)`)

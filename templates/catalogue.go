@@ -195,3 +195,15 @@ func short(tag string) string {
 	lang, _, _ := strings.Cut(strings.ToLower(tag), "-")
 	return lang
 }
+
+// Keys lists the keys that begin with one of the prefixes, for tests.
+func Keys(prefixes ...string) []string {
+	var out []string
+	for key := range catalogueOf("en") {
+		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) }) {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -35,6 +35,7 @@ var commands = []command{
 	{"export", "write what is there as YAML", runExport},
 	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
 	{"keys", "list and change signing keys, the sealing key and data keys", runKeys},
+	{"passwords", "make a list of passwords that nobody may use", runPasswords},
 	{"app", "register apps, show them, change their secrets, let them register themselves", runApp},
 	{"backup", "write everything into one file, while the service runs", runBackup},
 	{"restore", "check a backup, or restore it into an empty place", runRestore},

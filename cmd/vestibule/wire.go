@@ -137,8 +137,8 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.directory = &directory.Service{
-		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db,
-		Tx: db, Audit: db, Now: c.Now,
+		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db, Passwords: db,
+		Tx: db, Audit: db, Now: c.Now, AppName: appName(db),
 	}
 	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: c.Now}
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
@@ -192,6 +192,17 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	h.mux.Files("/assets/", h.assets)
 	h.mux.Files("/theme/", h.assets)
 	return nil
+}
+
+// appName names apps to whom their policy is explained.
+func appName(apps broker.Apps) func(context.Context, directory.AppID) string {
+	return func(ctx context.Context, id directory.AppID) string {
+		a, err := apps.AppByID(ctx, id)
+		if err != nil {
+			return string(id)
+		}
+		return a.Name
+	}
 }
 
 // distrusts knows the keys of made-up providers, which sign whatever they are told to.

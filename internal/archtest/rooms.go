@@ -30,7 +30,9 @@ var rooms = []room{
 	{name: "audit", floor: 0, why: "everything may write to it, so it is a leaf"},
 	{name: "themes", floor: 0, why: "data, never markup"},
 	{name: "internal/yamlfile", floor: 0, why: "files that people write, with the places of their mistakes; it knows no setting and no noun"},
+	{name: "password/strength", floor: 0, why: "how many guesses a password takes; it knows words and keyboards"},
 
+	{name: "password", floor: 1, may: []string{"password/strength"}, why: "hashes and rules of passwords; whose they are is directory's and the login's"},
 	{name: "policy", floor: 1, may: floor0, why: "pure functions"},
 	{name: "internal/web", floor: 1, may: floor0, why: "functions that return errors become handlers"},
 	{name: "delivery", floor: 1, may: floor0, why: "the outbox knows jobs, not senders"},

@@ -15,6 +15,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/themes"
 )
 
@@ -355,6 +356,28 @@ func documents(t *testing.T, w *World) {
 		same(t, []any{d.Version, len(d.Values)}, []any{int64(2), 0})
 	}
 	is(t, w.PutPolicyDoc(w.ctx, directory.PolicyLevel{Org: "org_none"}, directory.PolicyDoc{}), directory.ErrOrgNotFound)
+	at := directory.PolicyLevel{Org: w.acme.Org.ID}
+	doc := func(value string) directory.PolicyDoc {
+		return directory.PolicyDoc{Values: map[string]json.RawMessage{"session.lifetime": json.RawMessage(value)}, Keep: map[string]json.RawMessage{"mfa.methods": json.RawMessage(`["passkey"]`)},
+			Notes: map[string]policy.Note{"session.lifetime": {By: "the operator", At: w.clock.Now(), Reason: "Auditors"}}}
+	}
+	for n, value := range []string{`"8h"`, `"4h"`, `"2h"`} {
+		c := directory.PolicyChange{Version: int64(n + 1), At: w.clock.Now(), Actor: directory.Actor{Kind: directory.Operator, ID: "ada"}, Doc: doc(value)}
+		ok(t, w.PutPolicyChange(w.ctx, at, c))
+		c.Doc = doc(`"9h"`)
+		ok(t, w.PutPolicyChange(w.ctx, at, c)) // history is not rewritten
+	}
+	changes, err := w.PolicyChanges(w.ctx, at, 2)
+	ok(t, err)
+	same(t, len(changes), 2)
+	want := doc(`"2h"`)
+	want.Version = 3
+	same(t, fmt.Sprint(changes[0]), fmt.Sprint(directory.PolicyChange{Version: 3, At: w.clock.Now(), Actor: directory.Actor{Kind: directory.Operator, ID: "ada"}, Doc: want}))
+	same(t, changes[1].Version, int64(2))
+	changes, err = w.PolicyChanges(w.ctx, directory.PolicyLevel{Org: w.mex.Org.ID}, 2)
+	ok(t, err)
+	same(t, len(changes), 0)
+	is(t, w.PutPolicyChange(w.ctx, directory.PolicyLevel{Org: "org_none"}, directory.PolicyChange{}), directory.ErrOrgNotFound)
 }
 
 func spent(t *testing.T, w *World) {

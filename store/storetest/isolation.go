@@ -13,6 +13,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/mfa"
 )
@@ -29,12 +30,14 @@ var global = map[string]string{
 	"Clock": "", "Others": "the platform's", "Hold": "the platform's", "SecretNamed": "the platform's",
 	"Record": "names its organization", "SaveTrace": "names its organization", "TraceByCode": "by what was read out; returns the organization",
 	"Enqueue": "names its organization", "LeaseJobs": "the platform's", "RetryJob": "by lease", "FinishJob": "by lease", "PostponeJobs": "the platform's",
+	"Charge":           "keys are keyed hashes of whose they are",
 	"ClaimRevocations": "the platform's", "KeepRevocation": "by claim", "FinishRevocation": "by claim",
 	"SessionsWith": "apps are the platform's", "RevokeTokensFor": "apps are the platform's",
 	"CreateRegistrationToken": "the platform's", "RegistrationToken": "by secret", "UseRegistrationToken": "by secret",
 	"RegistrationTokenList": "the platform's", "RemoveRegistrationToken": "the platform's",
 	"RealmList": "the platform's: for export", "AppList": "apps are the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
+	"PutPolicyChange": "names its level", "PolicyChanges": "names its level",
 }
 
 // isolation walks every method of every interface: what one organization (or realm) may do with its own
@@ -94,6 +97,8 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.AccessByHash(w.ctx, v.Opaque.Hash))
 	add(w.CalledBack(w.ctx, v.Org.ID, "jti-"+v.Org.Handle))
 	add(w.Theme(w.ctx, v.Org.ID))
+	add(w.PasswordOf(w.ctx, v.Org.ID, v.Person.ID))
+	add(w.EarlierPasswords(w.ctx, v.Org.ID, v.Person.ID, 10))
 	add(w.ConsentsOf(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.EnrollmentsOf(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.Deliveries(w.ctx, string(v.Org.ID), delivery.Query{Most: 100}))
@@ -106,6 +111,28 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 	stranger, strangeRealm := s.Org.ID, s.Realm.ID
 	otherRealm := o.Realm.ID != s.Realm.ID
 	return map[string]func() string{
+		"CountSMS": func() string {
+			before, _, err := w.SMSShare(ctx, string(o.Org.ID), now, now.Add(time.Hour))
+			if err == nil {
+				err = w.CountSMS(ctx, string(stranger), now, 1, 1)
+			}
+			if err != nil {
+				return err.Error()
+			}
+			after, _, err := w.SMSShare(ctx, string(o.Org.ID), now, now.Add(time.Hour))
+			return leak(err, after != before, after)
+		},
+		"SMSShare": func() string {
+			before, _, err := w.SMSShare(ctx, string(stranger), now, now.Add(time.Hour))
+			if err == nil {
+				err = w.CountSMS(ctx, string(o.Org.ID), now, 7, 7)
+			}
+			if err != nil {
+				return err.Error()
+			}
+			after, _, err := w.SMSShare(ctx, string(stranger), now, now.Add(time.Hour))
+			return leak(err, after != before, after)
+		},
 		"OrgByHandle": func() string {
 			id, err := w.OrgByHandle(ctx, strangeRealm, o.Org.Handle)
 			return leak(err, otherRealm && id != "", id)
@@ -167,6 +194,31 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 		},
 		"UpdatePerson": func() string {
 			return refused(w.UpdatePerson(ctx, stranger, o.Person.ID, func(p *directory.Person) error { p.Name = "Mallory"; return nil }), directory.ErrPersonNotFound)
+		},
+		"PasswordOf": func() string {
+			p, err := w.PasswordOf(ctx, stranger, o.Person.ID)
+			return leak(err, p != directory.Password{}, p)
+		},
+		"EarlierPasswords": func() string {
+			list, err := w.EarlierPasswords(ctx, stranger, o.Person.ID, 10)
+			return leak(err, len(list) > 0, list)
+		},
+		"PutPassword": func() string {
+			return refused(w.PutPassword(ctx, stranger, o.Person.ID, directory.Password{ID: "pwd_mallory", Hash: "x", Set: now, Source: directory.Imported}, 5), directory.ErrPersonNotFound)
+		},
+		"RehashPassword": func() string {
+			return refused(w.RehashPassword(ctx, stranger, o.Person.ID, directory.PasswordID("pwd_"+o.Org.Handle), "x"), directory.ErrPasswordMoved)
+		},
+		"Guess": func() string {
+			b, who := flows.Bucket{Most: 1, For: time.Hour}, "who-"+string(o.Org.ID)+string(s.Org.ID)
+			if _, err := w.Guess(ctx, strangeRealm, who, now, b); err != nil {
+				return err.Error()
+			}
+			wait, err := w.Guess(ctx, o.Realm.ID, who, now, b)
+			return leak(err, otherRealm && wait > 0, wait)
+		},
+		"Forgive": func() string {
+			return leak(w.Forgive(ctx, strangeRealm, "nobody", now, flows.Bucket{Most: 1, For: time.Hour}), false, nil)
 		},
 		"IdentifiersOf": func() string {
 			list, err := w.IdentifiersOf(ctx, stranger, o.Person.ID)

@@ -33,6 +33,8 @@ type Store interface {
 	directory.Identities
 	directory.Entitlements
 	directory.Policies
+	directory.Passwords
+	flows.Guesses
 	directory.Tx
 	upstream.Connections
 	upstream.Spent
@@ -57,6 +59,7 @@ type Store interface {
 	audit.Recorder
 	audit.Traces
 	delivery.Queue
+	delivery.Budgets
 	manifest.Lists
 	broker.Revisions
 	Brief() brief.Store
@@ -106,6 +109,8 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"secrets":       secrets,
 		"registration":  registration,
 		"consents":      consents,
+		"passwords":     passwords,
+		"guesses":       guesses,
 		"factors":       factors,
 		"tries":         tries,
 		"documents":     documents,
@@ -121,6 +126,12 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"jobs":          jobs,
 		"fair jobs":     jobsAreFair,
 		"raced jobs":    jobsGoToOne,
+		"budgets":       budgets,
+		"S30 budgets":   s30Budgets,
+		"S30 share":     s30Share,
+		"S45 quotas":    s45Quotas,
+		"raced budgets": racedBudgets,
+		"S31 nobody":    s31Nobody,
 		"isolation":     isolation,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,6 +222,7 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	ok(t, w.PutAccess(w.ctx, v.Org.ID, v.Opaque))
 	v.Consent = broker.Consent{Org: v.Org.ID, Person: v.Person.ID, App: v.App.ID, Scope: []string{"openid"}, Claims: []string{"name"}, Since: now, UpdatedAt: now}
 	ok(t, w.PutConsent(w.ctx, v.Org.ID, v.Consent))
+	ok(t, w.PutPassword(w.ctx, v.Org.ID, v.Person.ID, directory.Password{ID: directory.PasswordID("pwd_" + handle), Hash: "$hash$" + handle, Set: now, Source: directory.Imported}, 0))
 	v.Factor = mfa.Enrollment{
 		ID: directory.NewFactorID(now), Realm: v.Realm.ID, Home: v.Org.ID, Person: v.Person.ID, Org: v.Org.ID, Method: "passkey", Label: "Laptop",
 		Public: []byte("{}"), Handle: []byte("credential of " + v.Org.Handle), CreatedAt: now, Version: 1,
