@@ -167,6 +167,15 @@ type usedUp struct{ Charge }
 
 func (u *usedUp) Error() string { return "the budget of the " + u.Of + " is used up" }
 
+// Undelivered is the entry of a message that did not arrive. One to nobody is none.
+func (p *Post) Undelivered(j Job, d Delivery) (audit.Entry, bool) {
+	if d.Outcome == Delivered || j.Target == "" || d.Class == "nobody" {
+		return audit.Entry{}, false
+	}
+	return audit.Entry{ID: p.NewEntry(d.At), At: d.At, Org: j.Org, Actor: audit.Ref{Kind: "engine"}, Action: audit.MessageUndelivered,
+		Target: audit.Ref{Kind: "person", ID: j.Target}, Detail: map[string]string{"kind": string(j.Kind), "class": d.Class, "outcome": string(d.Outcome), "delivery": j.ID}}, true
+}
+
 // Alarm is the end of a budget that many share.
 type Alarm struct {
 	Org  string

@@ -37,8 +37,9 @@ type LetterLook struct {
 	Base  string       // the origin under which assets are served: "https://login.example.com"
 }
 
-// Written is a letter as it is sent. HTML is "" for an SMS.
-type Written struct{ Subject, Text, HTML string }
+// Written is a letter as it is sent. An SMS is Text alone. Sender is the organization's name, "" the
+// platform.
+type Written struct{ Sender, Subject, Text, HTML string }
 
 var letters = []Letter{CodeMail{}, LinkMail{}, ResetMail{}, FactorChangedMail{}, RecoveryUsedMail{}, OperatorInvitationMail{}, CodeSMS{}}
 
@@ -268,7 +269,7 @@ func (r *Renderer) Letter(look LetterLook, lang string, l Letter) (Written, erro
 	if err := letterPage().Execute(&page, v); err != nil {
 		return Written{}, ErrRender.With(err)
 	}
-	return Written{Subject: s.Subject, Text: v.text(), HTML: page.String()}, nil
+	return Written{Sender: plain(look.Org), Subject: s.Subject, Text: v.text(), HTML: page.String()}, nil
 }
 
 func (r *Renderer) letterView(look LetterLook, s *speech) (letterView, error) {

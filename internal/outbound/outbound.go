@@ -80,6 +80,12 @@ func (g *Guard) Client(allow []string) *http.Client {
 	}
 }
 
+// Dialer gives a dialer for what is not HTTP, judged like a Client's: nothing but public addresses, and the
+// host:port targets in allow, which the operator opened.
+func (g *Guard) Dialer(allow []string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&dialer{guard: g, allow: normal(allow)}).DialContext
+}
+
 func (g *Guard) timeout() time.Duration {
 	if g.Timeout > 0 {
 		return g.Timeout
