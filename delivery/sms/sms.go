@@ -92,7 +92,7 @@ type Gateway struct {
 var _ Transport = (*Gateway)(nil)
 
 // errSecret: the sentence says what a secret is.
-var errSecret = fault.New(fault.Invalid, "sms.secret", "The secret of an SMS gateway is whsec_ and at least 24 random bytes in base64: echo whsec_$(openssl rand -base64 32)")
+var errSecret = fault.New(fault.Invalid, "sms.secret", "The secret of an SMS gateway is whsec_ and at least 24 random bytes in base64, as echo whsec_$(openssl rand -base64 32) makes it.")
 
 // Secret reads whsec_…, which both sides share.
 func Secret(text string) ([]byte, error) {
