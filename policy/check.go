@@ -17,7 +17,7 @@ func Check(chain []Level, key string, wish json.RawMessage) error {
 func (t table) check(chain []Level, key string, wish json.RawMessage) error {
 	r, ok := t.byKey[key]
 	if !ok {
-		return say(ErrUnknown, "There is no setting called %q.", key)
+		return unknown(key)
 	}
 	own, err := r.read(wish)
 	if err != nil {
@@ -56,7 +56,7 @@ func CheckKeep(chain []Level, key string, wish json.RawMessage) error {
 func (t table) checkKeep(chain []Level, key string, wish json.RawMessage) error {
 	r, ok := t.byKey[key]
 	if !ok {
-		return say(ErrUnknown, "There is no setting called %q.", key)
+		return unknown(key)
 	}
 	if !r.about().keeps {
 		return say(ErrValue, "%s: only members of a list can be kept.", r.title())
@@ -167,7 +167,7 @@ func (t table) checkPlatform(platform Level) error {
 	for key, raw := range platform.Limits {
 		r, ok := t.byKey[key]
 		if !ok {
-			return say(ErrUnknown, "There is no setting called %q.", key)
+			return unknown(key)
 		}
 		limit, err := r.read(raw)
 		if err != nil {

@@ -141,3 +141,41 @@ func TestWhatMayBeEmptyAndWhatAnAppMaySet(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsTypedBecomesAValue(t *testing.T) {
+	for _, c := range []struct{ key, text, want string }{
+		{"session.lifetime", "8h", `"8h"`}, {"session.shared", "false", `false`}, {"password.min_length", "14", `14`},
+		{"session.max_per_user", "unlimited", `"unlimited"`}, {"mfa.requirement", "new_device", `"new_device"`},
+		{"mfa.methods", "passkey, totp", `["passkey","totp"]`}, {"login.when_idp_down", "", `[]`},
+		{"login.networks", "192.0.2.0/24,2001:db8::/32", `["192.0.2.0/24","2001:db8::/32"]`},
+		{"login.trusted_connections", "con_1", `["con_1"]`}, {"login.trusted_connections", "any", `"any"`},
+		{"password.max_age", "never", `"never"`},
+	} {
+		if got, err := Typed(c.key, c.text); err != nil || string(got) != c.want {
+			t.Errorf("%s=%s: %s, %v", c.key, c.text, got, err)
+		}
+	}
+	for _, c := range []struct{ key, text, says string }{
+		{"session.shared", "no", "true or false"}, {"lifetime", "8h", "session.lifetime"}, {"x", "1", "no setting"},
+	} {
+		if _, err := Typed(c.key, c.text); err == nil || !strings.Contains(said(err), c.says) {
+			t.Errorf("%s=%s: %s", c.key, c.text, said(err))
+		}
+	}
+}
+
+func TestWhatHoldsIsWrittenAsItCouldBeSet(t *testing.T) {
+	e, err := Resolve([]Level{platform()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules.rules {
+		value, _ := r.defaults()
+		if got, err := r.read(e.Value(r.key())); err != nil || got != value {
+			t.Errorf("%s: %s is read as %v, %v", r.key(), e.Value(r.key()), got, err)
+		}
+	}
+	if (Effective{}).Value("session.lifetime") == nil || e.Value("x") != nil {
+		t.Error("a policy that nobody resolved has no values, or what is no setting has one")
+	}
+}

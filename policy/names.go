@@ -17,6 +17,9 @@ type NameSet struct {
 // everyName holds every id there is and will be. A limit can be that; nobody can ask for it.
 var everyName = NameSet{all: true}
 
+// anyName is how everyName is written.
+const anyName = "any"
+
 // mostNames bounds what one level can write.
 const mostNames = 100
 
@@ -84,7 +87,7 @@ func commonNames(a, b NameSet) NameSet {
 // MarshalJSON writes the list that readNames reads; the set of all is no list and cannot be written.
 func (n NameSet) MarshalJSON() ([]byte, error) {
 	if n.all {
-		return json.Marshal("any")
+		return json.Marshal(anyName)
 	}
 	return json.Marshal(append([]string{}, n.Names()...))
 }
@@ -93,7 +96,7 @@ func (n NameSet) MarshalJSON() ([]byte, error) {
 func (n NameSet) String() string {
 	switch {
 	case n.all:
-		return "any"
+		return anyName
 	case n.sorted == "":
 		return "none"
 	}
@@ -105,7 +108,7 @@ func named(prefix string, r Rule[NameSet]) *Rule[NameSet] {
 	r.Wild = NameSet.All
 	r.Loosest, r.Tighter, r.Show = everyName, commonNames, NameSet.String
 	r.Read = func(raw json.RawMessage) (NameSet, error) {
-		if string(raw) == `"any"` {
+		if string(raw) == `"`+anyName+`"` {
 			return everyName, nil
 		}
 		return readNames(prefix, raw)

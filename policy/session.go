@@ -30,14 +30,15 @@ var SessionIdle = shortest(Rule[time.Duration]{
 })
 
 // SessionPersistent lets a session survive the closing of the browser. There is one cookie for all of a
-// person's organizations, so it is the home organization's to say, as its limits end the session.
+// person's organizations, so it is the home organization's to say, as its limits end the session. Off by
+// default: at a shared computer closing the browser is how people think they leave.
 var SessionPersistent = allowance(Rule[bool]{
 	Key:     "session.persistent",
 	When:    "at the next sign-in",
 	Group:   "Session",
 	Title:   "Sessions that survive the closing of the browser",
 	Help:    "People stay signed in when they close the browser and open it again. Judged by the person's home organization when they sign in.",
-	Default: true,
+	Default: false,
 	Limit:   true,
 	NoApp:   true,
 })

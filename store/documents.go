@@ -10,8 +10,9 @@ import (
 )
 
 var (
-	_ flows.Themes       = (*Store)(nil)
-	_ directory.Policies = (*Store)(nil)
+	_ flows.Themes          = (*Store)(nil)
+	_ directory.Policies    = (*Store)(nil)
+	_ directory.PolicyReach = (*Store)(nil)
 )
 
 // Theme gives what an organization set of its look.
@@ -103,6 +104,34 @@ func (s *Store) PolicyChanges(ctx context.Context, at directory.PolicyLevel, mos
 		list[i].Doc.Version = list[i].Version
 	}
 	return list, nil
+}
+
+// PolicyDocsAfter gives the documents of levels below the platform, by id, at most n.
+func (s *Store) PolicyDocsAfter(ctx context.Context, after string, n int) (list []directory.LevelDoc, err error) {
+	var docs []string
+	_, err = s.rows(ctx, "SELECT ref, doc, version FROM documents WHERE ref > $1 AND kind = $2 ORDER BY ref LIMIT $3", func(r *row) {
+		d := directory.LevelDoc{ID: r.text()}
+		docs = append(docs, r.text())
+		d.Doc.Version = r.int()
+		list = append(list, d)
+	}, after, ofPolicy, n)
+	if err != nil {
+		return nil, err
+	}
+	for i, doc := range docs {
+		if err := json.Unmarshal([]byte(doc), &list[i].Doc); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// SessionsOver counts the running sessions that org accepts now and would not after a change.
+func (s *Store) SessionsOver(ctx context.Context, org directory.OrgID, a directory.SessionAges) (n int, err error) {
+	_, err = s.rows(ctx, `SELECT COUNT(*) FROM session_orgs o JOIN sessions v ON v.id = o.session_id
+		WHERE o.org_id = $1 AND v.ended_at = 0 AND v.ends_at > $2 AND o.held > $2 AND o.since > $3 AND o.seen > $4 AND (o.since <= $5 OR o.seen <= $6)`,
+		func(r *row) { n = int(r.int()) }, org, a.Now, a.Now.Add(-a.WasLife), a.Now.Add(-a.WasIdle), a.Now.Add(-a.Life), a.Now.Add(-a.Idle))
+	return n, err
 }
 
 func (s *Store) levelExists(ctx context.Context, at directory.PolicyLevel) (err error) {

@@ -94,6 +94,13 @@ func (t *tool) open(ctx context.Context) (db *store.Store, err error) {
 	return t.settings.openBeside(ctx, quietLog(t.errs))
 }
 
+// given are the flags that stand on the command line.
+func (t *tool) given() map[string]bool {
+	out := map[string]bool{}
+	t.Visit(func(f *flag.Flag) { out[f.Name] = true })
+	return out
+}
+
 func (t *tool) misused(what string) error { return misused(t.FlagSet, what) }
 
 // begin is parse and open.

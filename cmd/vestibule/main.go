@@ -34,6 +34,8 @@ var commands = []command{
 	{"plan", "say what apply would change", runPlan},
 	{"export", "write what is there as YAML", runExport},
 	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
+	{"policy", "show and change what organizations, realms and apps ask for", runPolicy},
+	{"guardrails", "show and change the platform's defaults and limits", runGuardrails},
 	{"keys", "list and change signing keys, the sealing key and data keys", runKeys},
 	{"passwords", "make a list of passwords that nobody may use", runPasswords},
 	{"app", "register apps, show them, change their secrets, let them register themselves", runApp},
@@ -96,7 +98,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Vestibule signs the people of your customers' organizations in to your apps.\n\nUsage: vestibule COMMAND [flags]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.line)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.line)
 	}
 	fmt.Fprint(w, "\nvestibule COMMAND -h explains a command.\n")
 }
