@@ -170,6 +170,19 @@ func (login *Login) owned(cookie string) bool {
 	return cookie != "" && subtle.ConstantTimeCompare(h[:], login.Browser[:]) == 1
 }
 
+// restart forgets what was found and proved: the login's questions begin again, as far as the app leaves
+// a choice.
+func (login *Login) restart() {
+	login.Attempt, login.Arrived, login.Person, login.Proofs = nil, nil, "", nil
+	login.Connection, login.Identifier, login.Note, login.Keep, login.Request.Session = "", "", "", false, nil
+	login.Method, login.Ceremony, login.Choosing = "", "", false
+	login.Org, login.Route = "", RouteNone
+	if login.Request.Org != "" {
+		login.Org, login.Route = login.Request.Org, RouteNamed
+	}
+	login.Request.Hint = ""
+}
+
 // routed notes how the organization was found, where one was.
 func (login *Login) routed(now time.Time) {
 	how := map[Route]string{

@@ -61,14 +61,7 @@ func (e *Engine) show(w http.ResponseWriter, r *http.Request) error {
 // other forgets what was found and starts the login's questions again, as far as the app leaves a
 // choice.
 func (e *Engine) other(w http.ResponseWriter, r *http.Request, l *Login) error {
-	l.Attempt, l.Arrived, l.Person, l.Proofs = nil, nil, "", nil
-	l.Connection, l.Identifier, l.Note, l.Keep, l.Request.Session = "", "", "", false, nil
-	l.Method, l.Ceremony, l.Choosing = "", "", false
-	l.Org, l.Route = "", RouteNone
-	if l.Request.Org != "" {
-		l.Org, l.Route = l.Request.Org, RouteNamed
-	}
-	l.Request.Hint = ""
+	l.restart()
 	if err := e.logins().save(r.Context(), l); err != nil && !errors.Is(err, ErrOutOfOrder) {
 		return err // out of order, another click was faster: show where the login is now
 	}

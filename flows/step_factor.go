@@ -176,6 +176,9 @@ func (t *Turn) answered(ctx context.Context, step StepName, d demand, answer url
 		l.note(t.State.Now, audit.Step{Name: string(step), Text: "The answer was not accepted.", Facts: map[string]string{"method": string(l.Method), "fault": fault.Of(err).Code}})
 		return nil // the page says so
 	case err != nil:
+		if errors.Is(err, mfa.ErrTries) {
+			l.restart() // whoever guesses begins again, with the first step
+		}
 		l.note(t.State.Now, audit.Step{Name: string(step), Text: "The second step was refused.", Facts: map[string]string{"method": string(l.Method)}})
 		return err
 	}

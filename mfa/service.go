@@ -207,7 +207,7 @@ func (s *Service) again(ctx context.Context, c Ceremony, why error) error {
 	c.Tries++
 	c.Wrong = fault.Of(why).Code
 	if c.Tries >= TriesALogin {
-		return ErrTries.With(why)
+		return ErrTries.Because(fault.Of(why).Code)
 	}
 	if err := s.put(ctx, c); err != nil {
 		return err

@@ -110,7 +110,7 @@ func TestAnAppThatNeedsASecondStepGetsNobodyWithoutOne(t *testing.T) {
 	b.signIn(lowest, in(c.org))
 	app := w.entitledApp("strict", c.org, func(a *broker.App) { a.MinACR = "urn:vestibule:acr:2fa" })
 	r := app.request(in(c.org))
-	if p := b.authorize(app, r); p.status != http.StatusOK || !strings.Contains(p.body, "Required by <strong>strict</strong>") {
+	if p := b.authorize(app, r); p.status != http.StatusOK || !strings.Contains(p.body, "Required by <strong>Strict</strong>") {
 		t.Errorf("%d %s", p.status, p.body)
 	}
 	r = app.request(func(v url.Values) { in(c.org)(v); v.Set("prompt", "none") })
