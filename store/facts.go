@@ -39,7 +39,7 @@ func (s *Store) Facts(ctx context.Context) (f Facts, err error) {
 }
 
 func (p *postgres) facts(ctx context.Context) (f Facts, err error) {
-	f.Pool = cap(p.writes) + cap(p.reads)
+	f.Pool = p.wide + cap(p.reads)
 	_, err = p.read(ctx, `SELECT current_setting('server_version'), CASE current_setting('fsync') WHEN 'on' THEN 1 ELSE 0 END,
 		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`, func(r *row) {
 		f.Server, f.Fsync, f.Most = "PostgreSQL "+r.text(), r.bool(), int(r.int())

@@ -33,6 +33,7 @@ type session struct {
 	ctx      context.Context
 	begun    bool // BEGIN was sent, or waits in ahead
 	asked    bool // something was read since
+	shares   turn // the turn that it shares with others since; 0: none
 	fate     fate // why the running transaction cannot commit
 	collided bool // a row was there that its reads did not see (23505, 23503): run again, they will
 
@@ -289,6 +290,7 @@ func (s *session) step(q string) error {
 		return s.send(q)
 	}
 	if strings.HasPrefix(q, "ROLLBACK TO ") {
+		s.shares = 0 // a turn that was taken since is given back
 		if err := s.settle(); err != nil && s.fate >= raced {
 			return err
 		}
@@ -316,6 +318,10 @@ const lockSpace = "1987277922"
 
 func (s *session) hold(l turn, shared bool) error {
 	if shared {
+		if s.shares == l {
+			return nil // several functions of one transaction share it once
+		}
+		s.shares = l
 		return s.send("SELECT pg_advisory_xact_lock_shared("+lockSpace+", $1::bigint::int)", int64(l))
 	}
 	if l == turnConfig {
@@ -336,7 +342,7 @@ func (s *session) try(l turn) (got bool, err error) {
 
 // begin opens a transaction, with the first statement of it.
 func (s *session) begin(ctx context.Context) error {
-	s.ctx, s.fate, s.collided, s.asked = ctx, alive, false, false
+	s.ctx, s.fate, s.collided, s.asked, s.shares = ctx, alive, false, false, 0
 	if err := s.send("BEGIN"); err != nil {
 		return err
 	}

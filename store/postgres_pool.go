@@ -25,8 +25,11 @@ type postgres struct {
 	commit  func(*session) (unknown bool, err error) // COMMIT; tests make it fail
 	applied func([]touch)                            // after COMMIT, before the caller is answered
 
-	writes, reads chan struct{} // one each that is lent
-	over          chan struct{} // closed by close
+	lanes   lanes         // who writes, on a connection each
+	wide    int           // lanes at most
+	grouped func(n int)   // after COMMIT, of how many; nil tells nobody
+	reads   chan struct{} // one each that is lent to a read
+	over    chan struct{} // closed by close
 
 	mu   sync.Mutex
 	idle []*session // the last used is the first lent: its statements are warm
@@ -44,7 +47,7 @@ func newPostgres(base context.Context, config *pgconn.Config, size int, o Option
 	writes := max(1, size*3/5)
 	return &postgres{
 		config: config, base: base, log: o.Log, twice: o.Twice, commit: (*session).commit, applied: applied,
-		writes: make(chan struct{}, writes), reads: make(chan struct{}, max(1, size-writes)), over: make(chan struct{}),
+		wide: writes, grouped: o.Grouped, reads: make(chan struct{}, max(1, size-writes)), over: make(chan struct{}),
 	}
 }
 
@@ -73,8 +76,12 @@ func (p *postgres) enter(ctx context.Context, share chan struct{}) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return ErrUnavailable.Because(fmt.Sprintf("all %d connections were in use for %s", cap(share), lendTime))
+		return allLent(cap(share))
 	}
+}
+
+func allLent(n int) error {
+	return ErrUnavailable.Because(fmt.Sprintf("all %d connections were in use for %s", n, lendTime))
 }
 
 // take gives a connection to whoever has a place: one that is there, else a new one.
@@ -154,40 +161,6 @@ func (p *postgres) read(ctx context.Context, q string, scan func(*row), args []a
 		}
 	}
 	return n, err
-}
-
-// submit runs a function in a transaction, again when it met another one or lost its connection before
-// COMMIT was sent. Once that was sent it is never run again (S17).
-func (p *postgres) submit(c *call) error {
-	if err := p.enter(c.ctx, p.writes); err != nil {
-		return err
-	}
-	released := false
-	leave := func() {
-		if !released {
-			released = true
-			<-p.writes
-		}
-	}
-	defer leave()
-	for try := 1; ; try++ {
-		more, err := p.attempt(c)
-		if err == nil {
-			leave()
-			p.answered(c.tx)
-			return nil
-		}
-		if errors.Is(err, errTurn) && !c.alone {
-			c.alone = true
-			continue
-		}
-		if try >= more {
-			return err
-		}
-		if err := p.pause(c.ctx, try); err != nil {
-			return err
-		}
-	}
 }
 
 // pause lets the other transaction go first.
@@ -301,9 +274,7 @@ func (p *postgres) writable(ctx context.Context) error {
 // close waits for what was begun.
 func (p *postgres) close() {
 	close(p.over)
-	for range cap(p.writes) {
-		p.writes <- struct{}{}
-	}
+	p.finish()
 	for range cap(p.reads) {
 		p.reads <- struct{}{}
 	}

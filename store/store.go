@@ -64,7 +64,7 @@ type Options struct {
 	Twice bool
 	// Watch is told of each transaction that begins, and what to tell when it ended; nil watches none.
 	Watch func(ctx context.Context) (ended func(error))
-	// Grouped is told how many functions a commit on SQLite held; nil tells nobody.
+	// Grouped is told how many functions a commit held; nil tells nobody.
 	Grouped func(n int)
 	// Recorded is told the action of each entry of the record that was committed; nil tells nobody.
 	Recorded func(audit.Action)

@@ -46,6 +46,7 @@ type call struct {
 	err   error
 	tx    *tx
 	alone bool // has turnConfig from the beginning
+	apart bool // shares no transaction, for one that it shared failed (PostgreSQL)
 }
 
 const (
