@@ -12,8 +12,8 @@ import (
 // next reads, so that a function costs one round trip, and all of them one BEGIN, one turn of configuration
 // and one COMMIT. Where one fails after it wrote, all is undone and each has a transaction of its own.
 const (
-	laneSize = 8                    // functions in one transaction at most
-	laneFull = 4                    // so many that wait are worth another lane
+	laneSize = 12                   // functions in one transaction at most
+	laneFull = 6                    // so many that wait are worth another lane
 	laneWait = 3 * time.Millisecond // how long one waits before another lane is looked for
 )
 
