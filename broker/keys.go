@@ -133,8 +133,8 @@ type signer struct {
 	key        Key
 	private    crypto.Signer
 	kid        string
-	id, access jose.Signer
-	logout     jose.Signer
+	id, access *scribe
+	logout     *scribe
 }
 
 func (k *Keyring) use() string {
@@ -416,9 +416,13 @@ func newSigner(key Key, private crypto.Signer) (signer, error) {
 	default: // it signs elsewhere
 		with = cryptosigner.Opaque(private)
 	}
-	of := func(typ jose.ContentType) (jose.Signer, error) {
+	of := func(typ jose.ContentType) (*scribe, error) {
 		options := (&jose.SignerOptions{}).WithType(typ)
-		return jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Alg), Key: jose.JSONWebKey{Key: with, KeyID: key.KID}}, options)
+		s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Alg), Key: jose.JSONWebKey{Key: with, KeyID: key.KID}}, options)
+		if err != nil {
+			return nil, err
+		}
+		return newScribe(s, private)
 	}
 	id, err := of("JWT")
 	if err != nil {

@@ -133,11 +133,7 @@ func (b *Broker) logoutToken(app App, e ended, jti string) (string, error) {
 	if !ok {
 		return "", ErrAppSettings.Because("no key for " + app.IDTokenAlg)
 	}
-	jws, err := s.logout.Sign(body)
-	if err != nil {
-		return "", err
-	}
-	return jws.CompactSerialize()
+	return s.logout.write(body)
 }
 
 // postLogout calls the app through the guarded dialer: no redirect is followed, no cookie kept, and a

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/policy"
 )
@@ -165,11 +163,7 @@ func (b *Broker) sign(alg string, access bool, claims any) (string, error) {
 	if access {
 		with = s.access
 	}
-	var jws *jose.JSONWebSignature
-	if jws, err = with.Sign(body); err != nil {
-		return "", err
-	}
-	return jws.CompactSerialize()
+	return with.write(body)
 }
 
 // halfHash is at_hash: the left half of the access token's hash, by the algorithm of the id token

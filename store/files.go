@@ -16,7 +16,7 @@ var _ database = (*files)(nil)
 // files is the durable database as one SQLite file: one writer and a few readers.
 type files struct {
 	main    *writer
-	readers pool
+	readers *pool
 	lent    int // how many readers there are
 	now     func() time.Time
 }

@@ -60,7 +60,7 @@ func newMetrics() *metrics {
 		wrote: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_store_transaction_seconds",
 			Help: "How long transactions took until they were on the disk.", Buckets: buckets}),
 		groups: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vestibule_store_group_size",
-			Help: "How many writes shared a commit (SQLite).", Buckets: []float64{1, 2, 4, 8, 16, 32, 64}}),
+			Help: "How many writes shared a commit.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64}}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_logins_total",
 			Help: "How logins came out; refused once for each error page that was shown, with its fault's code."}, []string{"outcome", "fault"}),
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vestibule_token_requests_total",
