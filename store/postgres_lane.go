@@ -35,8 +35,9 @@ func (p *postgres) submit(c *call) error {
 	if !p.join(c) {
 		return ErrClosed
 	}
-	timer, late := time.NewTimer(laneWait), time.Now().Add(lendTime)
-	defer timer.Stop()
+	wait, late := time.NewTicker(laneWait), time.NewTimer(lendTime)
+	defer wait.Stop()
+	defer late.Stop()
 	ended := c.ctx.Done()
 	for {
 		select {
@@ -47,15 +48,16 @@ func (p *postgres) submit(c *call) error {
 				return c.ctx.Err()
 			}
 			ended = nil // a lane has it: it stops at its next statement, or is at COMMIT
-		case <-timer.C:
-			if c.state.Load() != queued {
-				continue // and the timer is not set again
-			}
-			if time.Now().After(late) && c.state.CompareAndSwap(queued, left) {
+		case <-late.C:
+			if c.state.CompareAndSwap(queued, left) {
 				return allLent(p.wide)
 			}
+		case <-wait.C:
+			if c.state.Load() != queued {
+				wait.Stop()
+				continue
+			}
 			p.widen()
-			timer.Reset(laneWait)
 		}
 	}
 }
