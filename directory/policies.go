@@ -54,21 +54,23 @@ type PolicyChange struct {
 // particular), folded over the platform, the realm, the chain and the app. The same documents fold once: the result is kept until one changes.
 func (s *Service) Effective(ctx context.Context, chain Chain, app AppID) (policy.Effective, error) {
 	at := levelsOf(chain, app)
-	docs := make([]PolicyDoc, len(at))
-	seen := make([]int64, 0, 2*len(at))
-	for i, level := range at {
+	seen := make([]int64, 0, len(at)+len(chain))
+	for _, level := range at {
 		doc, err := s.PolicyDoc(ctx, level)
 		if err != nil {
 			return policy.Effective{}, err
 		}
-		docs[i] = doc
 		seen = append(seen, doc.Version)
 	}
 	for _, o := range chain {
 		seen = append(seen, o.Version) // a renamed organization is named anew in provenance
 	}
 	return s.folds.get(foldKey{chain.Org().ID, app}, seen, func() (policy.Effective, error) {
-		return policy.Resolve(s.levels(ctx, at, docs, chain))
+		levels, err := s.read(ctx, at, chain) // what is newer than what was seen is folded anew next time
+		if err != nil {
+			return policy.Effective{}, err
+		}
+		return policy.Resolve(levels)
 	})
 }
 
