@@ -186,7 +186,7 @@ func (f Flow) demanded() []StepName {
 // names. Everywhere else it is worth nothing, not even to say who somebody is (S2).
 func (s State) counts(p Proof) bool {
 	if p.Connection == "" {
-		return p.Method != methodLater && p.Method != methodDevice && s.Org.Chain.Has(p.Org)
+		return p.Method != "" && p.Method != methodLater && p.Method != methodDevice && s.Org.Chain.Has(p.Org)
 	}
 	for _, c := range s.Org.Usable {
 		if c.ID == p.Connection && c.Org == p.Org {

@@ -54,7 +54,9 @@ func (s State) standing(q Proof) bool {
 // Primary says whether a proof says who somebody is, so that a login can rest on it alone.
 func (p Proof) Primary() bool {
 	switch p.Method {
-	case "", policy.SSO, policy.Password, policy.EmailLink:
+	case "":
+		return p.Connection != ""
+	case policy.Password, policy.EmailLink:
 		return true
 	case policy.Passkey:
 		return p.Shows.Has(mfa.Verification)
