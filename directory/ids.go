@@ -45,6 +45,17 @@ func newID(prefix string, now time.Time) string {
 	return prefix + idEncoding.EncodeToString(b[:])
 }
 
+// Made is when the organization was made, as its id says; the zero time for what is no id.
+func (o OrgID) Made() time.Time {
+	raw, err := idEncoding.DecodeString(strings.TrimPrefix(string(o), "org_"))
+	if err != nil || len(raw) != 16 {
+		return time.Time{}
+	}
+	var t [8]byte
+	copy(t[2:], raw[:6])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(t[:])))
+}
+
 // ValidID says whether s has the form of an id with that prefix. It says nothing of existence.
 func ValidID(prefix, s string) bool {
 	rest, ok := strings.CutPrefix(s, prefix)

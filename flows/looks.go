@@ -41,6 +41,20 @@ func (l *Looks) Of(ctx context.Context, org directory.OrgID) (Dress, error) {
 	return Dress{outfit: outfit, name: chain.Org().Name, locale: merged.Locale}, err
 }
 
+// Letter is what an organization's e-mails look like now; "" is the platform's. base is the issuer, under
+// which pictures are found.
+func (l *Looks) Letter(ctx context.Context, org directory.OrgID, base string) (templates.LetterLook, error) {
+	if org == "" {
+		return templates.LetterLook{Base: base}, nil
+	}
+	chain, err := l.Orgs.OrgChain(ctx, org)
+	if err != nil {
+		return templates.LetterLook{}, err
+	}
+	merged, err := l.merged(ctx, chain)
+	return templates.LetterLook{Org: chain.Org().Name, Theme: merged, Base: base}, err
+}
+
 // platformLook names the stylesheet of pages that are no organization's.
 const platformLook = "platform"
 

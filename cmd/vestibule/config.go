@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -16,6 +17,9 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/delivery"
+	"github.com/vestibule-id/vestibule/delivery/mail"
+	"github.com/vestibule-id/vestibule/delivery/sms"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/store"
@@ -36,11 +40,18 @@ type settings struct {
 	Proxies      web.Proxies
 	ProxyHeaders bool // everybody's forwarding headers are believed: the operator said so
 	Limits       broker.Limits
-	LogFormat    string // text or json
-	LogLevel     slog.Level
-	AnchorFile   string // where anchors of the record are sent out; "" is nowhere
-	AdminListen  string // host:port for health and, later, measurements; "" is nowhere
-	Development  bool   // error pages tell the cause
+	SMTP         mail.SMTP // the mail server; Host "" is none
+	SMTPPassword string
+	MailFrom     netmail.Address
+	// Gateway takes text messages; Host "" is none.
+	Gateway       url.URL
+	GatewaySecret []byte
+	Messages      delivery.Limits
+	LogFormat     string // text or json
+	LogLevel      slog.Level
+	AnchorFile    string // where anchors of the record are sent out; "" is nowhere
+	AdminListen   string // host:port for health and, later, measurements; "" is nowhere
+	Development   bool   // error pages tell the cause
 
 	given map[string]string // where each option that was given stands, by its key
 	now   func() time.Time  // of this machine; no setting changes it
@@ -62,6 +73,7 @@ type option struct {
 	example   string
 	help      string // one sentence
 	secret    bool   // may hold a password: refused on the command line, and read from the file that VESTIBULE_…_FILE names
+	hidden    bool   // is a secret itself: no flag takes it, and no file of ours holds it
 	store     bool   // every command that opens the database takes its flag; else `serve` alone
 	toggle    bool   // true or false
 	set       func(s *settings, value string) error
@@ -90,7 +102,7 @@ var options = []option{
 	{key: "key_file", form: "file", otherwise: "vestibule.key beside a SQLite file, in the working directory with PostgreSQL", example: "/var/lib/vestibule/vestibule.key", store: true,
 		help: "The sealing key, under which secrets in the database are encrypted. Back it up apart from the database.",
 		set:  func(s *settings, v string) error { s.KeyFile = v; return nil }},
-	{key: "key", form: "sealing key", otherwise: "what key_file holds", example: "vestibule-key-1:3q2-7w…", secret: true, store: true,
+	{key: "key", form: "sealing key", otherwise: "what key_file holds", example: "vestibule-key-1:3q2-7w…", secret: true, hidden: true, store: true,
 		help: "The sealing key itself, where files are unhandy. It is what stands in the file, with its prefix.",
 		set:  func(s *settings, v string) error { s.Key = v; return nil }},
 	{key: "trusted_proxies", form: "list of addresses and networks", otherwise: "none", example: "10.0.0.0/8,192.0.2.7",
@@ -120,6 +132,51 @@ var options = []option{
 	{key: "limits.stories_per_app", form: "count/time or off", otherwise: "10000/hour", example: "10000/hour",
 		help: "How many traces of failed sign-ins may be left for one app.",
 		set:  func(s *settings, v string) error { return limit(&s.Limits.StoriesPerApp, v) }},
+	{key: "smtp", form: "smtp:// or smtps:// address", otherwise: "none: no e-mail is sent", example: "smtp://vestibule@mail.example.com:587", secret: true,
+		help: "The mail server that takes all e-mail: smtp:// with STARTTLS, which it must offer, smtps:// with TLS from the first byte; `?tls=none` behind smtp:// for one on the same machine or private network.",
+		set:  func(s *settings, v string) (err error) { s.SMTP, err = mail.Server(v); return plainly(err) }},
+	{key: "smtp_password", form: "password", otherwise: "none", example: "…", secret: true, hidden: true,
+		help: "The password of the user in smtp.",
+		set:  func(s *settings, v string) error { s.SMTPPassword = v; return nil }},
+	{key: "mail_from", form: "e-mail address, with a name if wanted", otherwise: "none: required with smtp", example: "Example Sign-in <login@example.com>",
+		help: "Whom e-mail comes from. The name is used where no organization's stands in its place; SPF, DKIM and DMARC of its domain must let the mail server send for it.",
+		set:  func(s *settings, v string) (err error) { s.MailFrom, err = sender(v); return err }},
+	{key: "limits.mail_per_person", form: "count/time or off", otherwise: "10/hour", example: "10/hour",
+		help: "How many e-mails with codes and links one person may be sent. Notices of changes to their account are not counted.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.MailPerPerson, v) }},
+	{key: "limits.mail_per_address", form: "count/time or off", otherwise: "10/hour", example: "10/hour",
+		help: "The same for one address, whether anybody has it or not.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.MailPerAddress, v) }},
+	{key: "limits.mail_per_network", form: "count/time or off", otherwise: "200/hour", example: "200/hour",
+		help: "How many e-mails browsers of one network (IPv4 /24, IPv6 /48) may cause.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.MailPerNetwork, v) }},
+	{key: "limits.mail_per_organization", form: "count/time or off", otherwise: "20000/day", example: "20000/day",
+		help: "How many e-mails may be sent for one organization.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.MailPerOrg, v) }},
+	{key: "limits.mail_per_new_organization", form: "count/time or off", otherwise: "500/day", example: "500/day",
+		help: "The same while the organization is younger than a week.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.MailPerNewOrg, v) }},
+	{key: "limits.mail_per_installation", form: "count/time or off", otherwise: "200000/day", example: "200000/day",
+		help: "How many e-mails may be sent at all.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.MailPerDay, v) }},
+	{key: "limits.sms_per_network", form: "count/time or off", otherwise: "30/day", example: "30/day",
+		help: "How many text messages browsers of one network (IPv4 /24, IPv6 /48) may cause. A person and a number get 5 a day.",
+		set:  func(s *settings, v string) error { return quota(&s.Messages.SMSPerNetwork, v) }},
+	{key: "sms.gateway", form: "https:// address", otherwise: "none: no text messages are sent", example: "https://sms.example.com/send", secret: true,
+		help: "Where text messages are posted, as JSON with a signature. An http:// address only on this machine.",
+		set:  func(s *settings, v string) (err error) { s.Gateway, err = gateway(v); return err }},
+	{key: "sms.secret", form: "whsec_ and base64", otherwise: "none: required with sms.gateway", example: "whsec_dGhpcyBpcyBvbmx5IGFuIGV4YW1wbGUu", secret: true, hidden: true,
+		help: "What the signature is made with, shared with the gateway.",
+		set:  func(s *settings, v string) (err error) { s.GatewaySecret, err = sms.Secret(v); return plainly(err) }},
+	{key: "sms.countries", form: "list of country=price", otherwise: "none: required with sms.gateway", example: "US=0.01,MX=0.05",
+		help: "The countries that are written to, by their codes of ISO 3166-1, each with what one message costs in the currency of sms.daily_budget.",
+		set:  func(s *settings, v string) (err error) { s.Messages.Prices, err = prices(v); return err }},
+	{key: "sms.daily_budget", form: "amount", otherwise: "none: required with sms.gateway", example: "50",
+		help: "What text messages may cost in 24 hours. At its end no more are sent, and an alarm stands in the record and the log.",
+		set:  func(s *settings, v string) (err error) { s.Messages.SMSPerDay, err = money(v); return err }},
+	{key: "sms.daily_budget_per_organization", form: "amount", otherwise: "a fifth of sms.daily_budget", example: "10",
+		help: "The same for one organization.",
+		set:  func(s *settings, v string) (err error) { s.Messages.SMSPerOrg, err = money(v); return err }},
 	{key: "log.format", form: "text or json", otherwise: "text", example: "json",
 		help: "How lines of the log are written.",
 		set:  func(s *settings, v string) (err error) { s.LogFormat, err = oneOf(v, "text", "json"); return err }},
@@ -181,7 +238,7 @@ func configFlags(f *flag.FlagSet, all bool) func() (*settings, error) {
 	given := map[string]string{}
 	file := f.String("config", "", "a YAML `file` with settings ("+envPrefix+"CONFIG)")
 	for _, o := range options {
-		if !all && !o.store || o.key == "key" { // which no command line may hold
+		if !all && !o.store || o.hidden {
 			continue
 		}
 		usage := fmt.Sprintf("%s `%s` (%s; otherwise %s)", o.help, strings.ReplaceAll(o.form, "`", ""), o.env(), o.otherwise)
@@ -225,14 +282,14 @@ func (s *settings) openBeside(ctx context.Context, log *slog.Logger) (*store.Sto
 
 // house is the configuration of the whole, as wire.go builds it.
 func (s *settings) house(log *slog.Logger, own func() []netip.AddrPort) config {
-	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Proxies: s.Proxies,
+	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Messages: s.messages(own), Proxies: s.Proxies,
 		Development: s.Development, Real: !s.Development, Log: log, Now: s.now}
 }
 
 func defaults() *settings {
 	return &settings{
 		Listen: []string{"localhost:8080"}, Database: database{Path: "vestibule.db"},
-		Limits: broker.DefaultLimits(), LogFormat: "text", given: map[string]string{}, now: time.Now,
+		Limits: broker.DefaultLimits(), Messages: delivery.DefaultLimits(), LogFormat: "text", given: map[string]string{}, now: time.Now,
 	}
 }
 
@@ -246,6 +303,9 @@ func (s *settings) complete() error {
 		if s.Database.Path != "" {
 			s.KeyFile = filepath.Join(filepath.Dir(s.Database.Path), "vestibule.key")
 		}
+	}
+	if err := s.completeMessages(); err != nil {
+		return err
 	}
 	secure := strings.HasPrefix(s.Issuer, "https:")
 	switch {

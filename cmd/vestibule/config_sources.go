@@ -222,7 +222,7 @@ func (s *settings) file(path, from string) (map[string]source, error) {
 // safeToHoldSecrets judges a configuration file with a password in it as a file with a secret.
 func (s *settings) safeToHoldSecrets(f *os.File, values map[string]source) error {
 	for _, o := range options {
-		if v, ok := values[o.key]; ok && o.secret && (o.key == "key" || passworded(v.value)) {
+		if v, ok := values[o.key]; ok && o.secret && (o.hidden || passworded(v.value)) {
 			_, note, err := readSecret(f.Name())
 			if err != nil {
 				return wrong(errSettings, "%s: there is a password here, and %v.", v.at, err)

@@ -125,6 +125,19 @@ func TestABrokenOrUnknownSettingIsRefusedWithItsRemedy(t *testing.T) {
 		{"an empty secret", "", "VESTIBULE_DATABASE_FILE=" + file(t, "dsn", "\n", 0o600), nil, "dsn is empty"},
 		{"a directory as secret", "", "VESTIBULE_DATABASE_FILE=" + dir, nil, dir + " is not a file"},
 		{"a secret that others may write", "", "VESTIBULE_DATABASE_FILE=" + file(t, "dsn", "sqlite:b.db", 0o666), nil, "can be written by others than its owner (-rw-rw-rw-). Run: chmod 600 "},
+		{"a mail server that is none", "smtp: mail.example.com:25\nmail_from: a@b.example", "", nil, "c.yaml:1:7: A mail server is smtp://user@host:port (STARTTLS) or smtps://user@host:port (TLS)."},
+		{"mail from nobody", "smtp: smtp://mail.example.com", "", nil, "c.yaml:1:7: e-mail comes from somebody. Set mail_from (VESTIBULE_MAIL_FROM), such as login@example.com."},
+		{"mail from two", "mail_from: a@b.example, c@d.example", "", nil, "c.yaml:1:12: an address is login@example.com or Example <login@example.com>"},
+		{"a password of nobody", "smtp: smtp://mail.example.com\nmail_from: a@b.example", "VESTIBULE_SMTP_PASSWORD=geheim", nil, "VESTIBULE_SMTP_PASSWORD: a password belongs to a user."},
+		{"two passwords", "smtp: smtp://u:x@mail.example.com\nmail_from: a@b.example", "VESTIBULE_SMTP_PASSWORD=geheim", nil, "VESTIBULE_SMTP_PASSWORD: there is a password in smtp too. Keep one of them."},
+		{"a password in the open", "smtp: smtp://u@mail.example.com?tls=none\nmail_from: a@b.example", "VESTIBULE_SMTP_PASSWORD=geheim", nil, "c.yaml:1:7: no password is sent without TLS."},
+		{"a gateway without secret", "sms:\n  gateway: https://sms.example.com/", "", nil, "c.yaml:2:12: text messages need sms.secret, sms.countries with their prices, and sms.daily_budget."},
+		{"a gateway in the open", "sms:\n  gateway: http://sms.example.com/", "", nil, "c.yaml:2:12: a gateway is an https:// address; http:// only on this machine."},
+		{"a secret that is none", "", "VESTIBULE_SMS_SECRET=geheim", nil, "VESTIBULE_SMS_SECRET: The secret of an SMS gateway is whsec_ and at least 24 random bytes in base64"},
+		{"a country that is none", "sms:\n  countries: [UK=0.05]", "", nil, "c.yaml:2:14: a country is its code of two capitals, such as US=0.01, not \"UK=0.05\"."},
+		{"a country without price", "sms:\n  countries: [US]", "", nil, "c.yaml:2:14: US: an amount is a number such as 0.05 or 50"},
+		{"no money", "sms:\n  daily_budget: 0", "", nil, "c.yaml:2:17: an amount is a number such as 0.05 or 50, not \"0\"."},
+		{"more than all", "sms:\n  daily_budget: 5\n  daily_budget_per_organization: 6", "", nil, "c.yaml:3:34: one organization cannot have more than sms.daily_budget."},
 		{"Redis that is none", "redis: localhost:6379", "", nil, "c.yaml:1:8: Redis is redis://host:port/0"},
 		{"everybody as proxy", "trusted_proxies: 0.0.0.0/0", "", nil, "c.yaml:1:18: 0.0.0.0/0 trusts far more than proxies: anybody there could claim any address."},
 		{"half of everybody", "trusted_proxies: [128.0.0.0/1]", "", nil, "128.0.0.0/1 trusts far more than proxies"},
@@ -213,7 +226,8 @@ func TestS60NoPasswordOnTheCommandLine(t *testing.T) {
 func TestErrorsOfSettingsShowNoSecret(t *testing.T) {
 	for _, env := range []string{
 		"VESTIBULE_DATABASE=postgres://u:geheim@db", "VESTIBULE_DATABASE=mysql://u:geheim@db/v", "VESTIBULE_REDIS=http://:geheim@cache", "VESTIBULE_DATABASE=postgres://u:geheim%zz@db/v",
-		"VESTIBULE_DATABASE_FILE=" + file(t, "dsn", "mysql://u:geheim@db/v", 0o600),
+		"VESTIBULE_DATABASE_FILE=" + file(t, "dsn", "mysql://u:geheim@db/v", 0o600), "VESTIBULE_SMTP=http://u:geheim@mail", "VESTIBULE_SMTP=smtp://u:geheim@mail:x", "VESTIBULE_SMTP=smtp://u:geheim@mail",
+		"VESTIBULE_SMTP_PASSWORD=geheim", "VESTIBULE_SMS_SECRET=geheim", "VESTIBULE_SMS_GATEWAY=http://sms.example.com/?key=geheim", "VESTIBULE_SMS_GATEWAY=https://u:geheim@sms.example.com/",
 	} {
 		_, err := readSettings("", nil, []string{env})
 		if err == nil || strings.Contains(err.Error()+fault.Of(err).Public, "geheim") {
@@ -283,7 +297,7 @@ func TestHelpNamesEverySetting(t *testing.T) {
 	var said bytes.Buffer
 	run(t.Context(), []string{"help", "serve"}, &said, &said)
 	for _, o := range options {
-		if o.key == "key" {
+		if o.hidden {
 			continue // no command line may hold it
 		}
 		if !strings.Contains(said.String(), "-"+o.flag()+" ") && !strings.Contains(said.String(), "-"+o.flag()+"\n") {

@@ -57,6 +57,7 @@ func (d *doctor) examine(ctx context.Context, read func() (*settings, error)) {
 	}
 	if !d.offline {
 		d.outside(ctx)
+		d.messages(ctx)
 	}
 	if d.db != nil {
 		d.connections(ctx)

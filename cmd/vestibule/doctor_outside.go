@@ -18,6 +18,7 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/delivery/mail"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/outbound"
@@ -69,6 +70,36 @@ func (d *doctor) outside(ctx context.Context) {
 	}
 	d.published(ctx, client, discovery.Keys)
 }
+
+// messages greets the mail server and signs in there, as serve does, and sends nothing. The SMS gateway is
+// not asked: whatever it is sent is a message.
+func (d *doctor) messages(ctx context.Context) {
+	s := d.settings
+	if s.SMTP.Host != "" {
+		const check = "mail server"
+		server := s.smtp(&outbound.Guard{})
+		if err := server.Check(ctx); err != nil {
+			class, _, _ := strings.Cut(err.Error(), ":")
+			d.fail(check, mailRemedies[class], "%s does not take e-mail from us: %s.", server.Address(), err)
+		} else {
+			d.fine(check, "%s takes e-mail from us (%s).", server.Address(), mailWays[server.Security])
+		}
+	}
+	if s.Gateway.Host != "" {
+		d.fine("SMS gateway", "Text messages to %d countries go to %s. It was not called, for that would send one.", len(s.Messages.Prices), s.Gateway.Host)
+	}
+}
+
+var (
+	mailWays     = map[mail.Security]string{mail.StartTLS: "STARTTLS", mail.TLS: "TLS", mail.Plain: "in the open"}
+	mailRemedies = map[string]string{
+		"auth":        "Check the user in smtp and smtp_password.",
+		"tls":         "Let the server offer TLS with a certificate for its name, or write smtps:// where it speaks TLS at once.",
+		"refused":     "Its name leads to an address that may not be called, such as a cloud's metadata service.",
+		"timeout":     "Check its name and port, and what stands between.",
+		"unreachable": "Check its name and port, and what stands between.",
+	}
+)
 
 // published looks whether who answers holds the keys of this database.
 func (d *doctor) published(ctx context.Context, client *http.Client, address string) {

@@ -157,7 +157,7 @@ func (s *stands) waiting(db *store.Store) []store.Backlog {
 
 // withIdle adds the kinds of which nothing waits: a measurement that is missing alarms nobody.
 func withIdle(list []store.Backlog) []store.Backlog {
-	for kind := range senders(nil) {
+	for _, kind := range kinds() {
 		if !slices.ContainsFunc(list, func(b store.Backlog) bool { return b.Kind == kind }) {
 			list = append(list, store.Backlog{Kind: kind})
 		}

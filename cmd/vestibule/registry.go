@@ -6,17 +6,26 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream/oidc"
 	"github.com/vestibule-id/vestibule/broker/upstream/saml"
 	"github.com/vestibule-id/vestibule/delivery"
+	"github.com/vestibule-id/vestibule/delivery/mail"
+	"github.com/vestibule-id/vestibule/delivery/sms"
 	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/mfa/recovery"
 	"github.com/vestibule-id/vestibule/mfa/totp"
 	"github.com/vestibule-id/vestibule/store"
 )
 
-// senders is the table of deliveries: one line each.
-func senders(b *broker.Broker) map[delivery.Kind]delivery.Sender {
+// senders is the table of deliveries: one line each. Web Push comes here.
+func senders(h *house, c config) map[delivery.Kind]delivery.Sender {
 	return map[delivery.Kind]delivery.Sender{
-		broker.LogoutToken: broker.Logouts{Broker: b},
+		broker.LogoutToken: broker.Logouts{Broker: h.broker},
+		delivery.MailKind:  mail.Sender{Pages: h.pages, Look: h.letterLook(c.Issuer), Out: c.Messages.mail(), Undelivered: h.messages.Undelivered},
+		delivery.SMSKind:   sms.Sender{Pages: h.pages, Out: c.Messages.sms(), Undelivered: h.messages.Undelivered},
 	}
+}
+
+// kinds are those of the table.
+func kinds() []delivery.Kind {
+	return []delivery.Kind{broker.LogoutToken, delivery.MailKind, delivery.SMSKind}
 }
 
 // factors is the table of second steps: one line each, the safest first, in which order they are offered.

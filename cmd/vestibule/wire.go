@@ -46,6 +46,7 @@ type config struct {
 	Own         func() []netip.AddrPort // what this process listens on
 	Proxies     web.Proxies
 	Limits      broker.Limits
+	Messages    messaging
 	Development bool // error pages tell the cause
 	Real        bool // nothing that a made-up provider signs is believed (S54)
 	Watch       watcher
@@ -85,6 +86,8 @@ type house struct {
 	broker      *broker.Broker
 	engine      *flows.Engine
 	factors     *mfa.Service
+	looks       *flows.Looks
+	messages    *delivery.Post // how rooms have people written to
 	assets      *templates.Assets
 	pages       *templates.Renderer
 	cookies     web.Cookies
@@ -113,12 +116,13 @@ func build(ctx context.Context, c config) (*house, error) {
 		return nil, err
 	}
 	runner := &delivery.Runner{
-		Queue: db, Senders: senders(h.broker), Tx: db, Audit: db, Woken: db.Enqueued(), Now: c.Now, Log: c.Log,
+		Queue: db, Senders: senders(h, c), Tx: db, Audit: db, Woken: db.Enqueued(), Now: c.Now, Log: c.Log,
 	}
 	if c.Watch.metrics != nil {
 		c.Watch.metrics.measure(h, runner)
 	}
 	h.background(ctx, runner.Run)
+	h.background(ctx, h.messages.Run)
 	h.background(ctx, func(ctx context.Context) { h.broker.Follow(ctx, db.Revoked()) })
 	return h, nil
 }
@@ -142,7 +146,10 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	}
 	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: c.Now}
 	looks := &flows.Looks{Orgs: db, Themes: db, Assets: h.assets}
-	h.assets.Theme = looks.Named
+	h.looks, h.assets.Theme = looks, looks.Named
+	if h.messages, err = c.Messages.post(ctx, c, db); err != nil {
+		return err
+	}
 	guard := &outbound.Guard{Own: c.Own}
 	call := func(to string) func([]string) *http.Client {
 		return func(allow []string) *http.Client { return c.Watch.client(to, guard.Client(allow)) }
