@@ -194,14 +194,13 @@ type drawing struct {
 	size int
 }
 
-// draw gives the picture as the path of an SVG: one unit a module, four modules of quiet around it
-// (ISO/IEC 18004 section 6.3.8).
+// draw gives the picture as the path of an SVG, one unit a module. The four modules of quiet around it
+// (ISO/IEC 18004 section 6.3.8) are the page's.
 func draw(text string) (drawing, error) {
 	code, err := qr.Encode(text, qr.M, qr.Auto)
 	if err != nil {
 		return drawing{}, err
 	}
-	const quiet = 4
 	b := code.Bounds()
 	var path strings.Builder
 	dark := func(x, y int) bool { r, _, _, _ := code.At(x, y).RGBA(); return r < 0x8000 }
@@ -215,8 +214,8 @@ func draw(text string) (drawing, error) {
 				x++
 			}
 			n := strconv.Itoa(x - from)
-			path.WriteString("M" + strconv.Itoa(from+quiet) + " " + strconv.Itoa(y+quiet) + "h" + n + "v1h-" + n + "z")
+			path.WriteString("M" + strconv.Itoa(from) + " " + strconv.Itoa(y) + "h" + n + "v1h-" + n + "z")
 		}
 	}
-	return drawing{path.String(), b.Dx() + 2*quiet}, nil
+	return drawing{path.String(), b.Dx()}, nil
 }

@@ -10,6 +10,22 @@ for (const f of $('form[data-once]')) f.addEventListener('submit', (e) => {
 // Coming back with the browser's Back button must not leave a dead form.
 addEventListener('pageshow', () => { for (const f of $('form[data-once]')) { delete f.dataset.sent; f.querySelector('[aria-busy]')?.removeAttribute('aria-busy'); } });
 
+// One-time codes: light up the box that the next digit goes into, paste "123 456", send when full.
+function mark(i) {
+  const o = i.closest('.otp'), n = Math.min(5, i.value.length);
+  o.dataset.n = n;
+  o.querySelectorAll('i').forEach((b, k) => b.classList.toggle('on', k === n));
+}
+for (const i of $('.otp input')) {
+  mark(i);
+  i.addEventListener('input', () => {
+    const v = i.value.replace(/\D/g, '').slice(0, 6);
+    if (v !== i.value) i.value = v;
+    mark(i);
+    if (v.length === 6 && !i.matches('[aria-invalid]')) i.form.requestSubmit();
+  });
+}
+
 // Copy what a button names, and say so in its own words.
 if (navigator.clipboard) for (const b of $('[data-copy]')) {
   const label = b.querySelector('span'), was = label.textContent;
