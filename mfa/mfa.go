@@ -12,6 +12,7 @@ package mfa
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"time"
 
@@ -40,6 +41,9 @@ var (
 	// ErrUnknown: no factor of this installation is called so.
 	ErrUnknown = fault.New(fault.Internal, "mfa.unknown_method", "This service does not know that kind of second step.")
 )
+
+// ErrAgain: this was no answer yet, and the question goes on: a number to write to, a wish for another code.
+var ErrAgain = errors.New("mfa: the question goes on")
 
 // Method names a kind of proof: the vocabulary is policy's.
 type Method = policy.Method

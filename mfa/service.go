@@ -176,7 +176,7 @@ func (s *Service) dress(ctx context.Context, c *Ceremony, q Question) error {
 	return nil
 }
 
-// Answer judges an answer. ErrWrong and ErrReplay leave the question open, to be shown again; ErrOver
+// Answer judges an answer. ErrWrong, ErrReplay and ErrAgain leave the question open, to be shown again; ErrOver
 // wants a new one; anything else ends what asked.
 func (s *Service) Answer(ctx context.Context, q Question, answer url.Values) (Passed, error) {
 	c, err := s.take(ctx, q)
@@ -193,10 +193,20 @@ func (s *Service) Answer(ctx context.Context, q Question, answer url.Values) (Pa
 		return Passed{}, err
 	}
 	passed, err := s.judge(ctx, &c, answer)
-	if err == nil {
-		return passed, s.Tries.ForgiveTry(ctx, q.Subject.Home, q.Subject.Person, c.Method, c.Now)
+	if err != nil && !errors.Is(err, ErrAgain) {
+		return Passed{}, s.again(ctx, c, err)
 	}
-	return Passed{}, s.again(ctx, c, err)
+	if e := s.Tries.ForgiveTry(ctx, q.Subject.Home, q.Subject.Person, c.Method, c.Now); e != nil {
+		return Passed{}, e
+	}
+	if err == nil {
+		return passed, nil
+	}
+	c.Wrong = ""
+	if e := s.put(ctx, c); e != nil {
+		return Passed{}, e
+	}
+	return Passed{}, err
 }
 
 // again leaves a question open after a wrong answer, until there were too many.
