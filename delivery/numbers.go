@@ -64,6 +64,15 @@ func IsCountry(code string) bool {
 	return slices.ContainsFunc(callingCodes, func(c callingCode) bool { return c.country == code })
 }
 
+// Countries are those whose numbers are known.
+func Countries() []string {
+	var out []string
+	for _, c := range callingCodes {
+		out = append(out, c.country)
+	}
+	return out
+}
+
 type callingCode struct{ country, codes string }
 
 // countryOf finds the country by the longest code that a number begins with; "" is none that is known:

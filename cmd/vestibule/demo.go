@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/internal/demo"
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -56,6 +57,7 @@ type demonstration struct {
 	issuer    string
 	house     *house
 	world     *demo.World
+	inbox     *demo.Inbox
 	listeners []net.Listener
 	server    *http.Server
 	temporary string // removed at the end; "" where the person named a directory
@@ -85,9 +87,10 @@ func (d *demonstration) open(ctx context.Context, port int, data string, log *sl
 	if d.world, err = demo.Open(dir, time.Now); err != nil {
 		return err
 	}
+	d.inbox = &demo.Inbox{Now: time.Now}
 	d.issuer = fmt.Sprintf("http://localhost:%d", port)
 	d.house, err = build(ctx, config{
-		Issuer: d.issuer, DataDir: dir, Own: d.own, Limits: broker.DefaultLimits(), Log: log, Now: time.Now,
+		Issuer: d.issuer, DataDir: dir, Own: d.own, Limits: broker.DefaultLimits(), Messages: demoMessaging(d.inbox), Log: log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -96,11 +99,21 @@ func (d *demonstration) open(ctx context.Context, port int, data string, log *sl
 	stories := &demo.Stories{Traces: h.store, Record: h.store}
 	h.engine.Traces, h.broker.Traces, h.broker.Audit = stories, stories, stories.Recorder()
 	err = d.world.Start(ctx, demo.House{
-		Directory: h.directory, Connections: h.connections, Broker: h.broker, Themes: h.store, Stories: stories,
+		Directory: h.directory, Connections: h.connections, Broker: h.broker, Themes: h.store, Stories: stories, Inbox: d.inbox,
 		Assets: h.assets, Mux: h.mux, Log: log, Now: time.Now, Data: data,
 	})
 	d.server = h.server(log)
 	return err
+}
+
+// demoMessaging has every message end in the inbox. Nothing is paid for, and numbers of every country do.
+func demoMessaging(inbox *demo.Inbox) messaging {
+	l := delivery.DefaultLimits()
+	l.Prices, l.SMSPerDay, l.SMSPerOrg = map[string]int64{}, 1e6, 1e6
+	for _, country := range delivery.Countries() {
+		l.Prices[country] = 1
+	}
+	return messaging{Mail: inbox.Mail(), SMS: inbox.SMS(), Limits: l}
 }
 
 // own is where the house listens: no provider may make it call itself.

@@ -356,6 +356,7 @@ func TestAfterAKillSessionsLiveOnAndLoginsStartAgain(t *testing.T) {
 // The pages of the world can be read by everybody, at every width.
 func TestThePagesOfTheDemonstrationAreAccessible(t *testing.T) {
 	d, _ := startDemo(t, 0, "")
+	d.sent(t)
 	ways := map[string]browsertest.Options{"1280-light": {}, "390-dark": {Width: 390, Dark: true}}
 	if browsertest.Thorough {
 		ways["1280-dark"], ways["390-light"] = browsertest.Options{Dark: true}, browsertest.Options{Width: 390}
@@ -374,6 +375,11 @@ func TestThePagesOfTheDemonstrationAreAccessible(t *testing.T) {
 		p.Goto(d.issuer)
 		p.Reload()
 		look("demo")
+		p.Click("Inbox")
+		look("inbox")
+		p.Click("Your sign-in link for Payments")
+		look("message")
+		p.Goto(d.issuer)
 		p.Click("Signed with a renewed certificate")
 		look("error")
 		p.Goto(d.world.Address("payments"))

@@ -35,7 +35,9 @@ type House struct {
 	Themes      flows.Themes
 	// Stories must be what the house's engine and broker write their traces to, and its broker its record.
 	Stories *Stories
-	Assets  *templates.Assets
+	// Inbox must be what takes the house's messages.
+	Inbox  *Inbox
+	Assets *templates.Assets
 	// Mux is the issuer's; Start adds the first page to it.
 	Mux *web.Mux
 	Log *slog.Logger

@@ -17,6 +17,9 @@ func (w *World) routes(m *web.Mux) {
 	m.Page("GET /{$}", w.first)
 	m.Page("GET /demo/trace/{code}", w.trace)
 	m.Page("POST /demo/reset", w.reset)
+	m.Page("GET /demo/inbox", w.inbox)
+	m.Page("GET /demo/inbox/{number}", w.message)
+	m.Page("GET /demo/inbox/{number}/html", w.messageHTML)
 	m.Files("GET "+sheetPath, w.pages)
 }
 
@@ -113,6 +116,7 @@ func (w *World) reset(out http.ResponseWriter, r *http.Request) error {
 		a.forget()
 	}
 	w.Stories.forget()
+	w.Inbox.forget()
 	http.Redirect(out, r, "/?fresh", http.StatusSeeOther)
 	return nil
 }
