@@ -15,6 +15,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
 )
 
@@ -275,7 +276,20 @@ func (k linking) safe(ctx context.Context, p directory.Person, mail address) (bo
 			return false, nil
 		}
 	}
-	return true, nil
+	return k.ownSafe(ctx, p, since)
+}
+
+// ownSafe says whether what the person set up themselves came from here, and not from before the address
+// was verified: whoever made the account then would keep a way in.
+func (k linking) ownSafe(ctx context.Context, p directory.Person, since time.Time) (bool, error) {
+	if k.engine.Judge.Factors == nil {
+		return true, nil
+	}
+	list, err := k.engine.Judge.Factors.EnrollmentsOf(ctx, p.Home, p.ID)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(list, func(e mfa.Enrollment) bool { return e.Org != k.connection.Org || e.CreatedAt.Before(since) }), nil
 }
 
 func (k linking) create(ctx context.Context, mail address, identify bool) (directory.PersonID, error) {

@@ -11,6 +11,8 @@ import (
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/broker/upstream/oidc"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/mfa"
+	"github.com/vestibule-id/vestibule/policy"
 )
 
 // account makes somebody at home in an organization, with an address that identifies them since then.
@@ -104,6 +106,18 @@ func TestS8NothingLinksWhenOneConditionIsMissing(t *testing.T) {
 			}))
 			return p
 		},
+		"a factor comes from before the address was verified": func(w *world, c company) directory.PersonID {
+			since := w.clock.now().Add(time.Minute)
+			p := w.account(c.org, "ada@acme.example", since)
+			w.enrolled(c.org, c.org, p)
+			w.clock.pass(2 * time.Minute)
+			return p
+		},
+		"a factor comes from another organization": func(w *world, c company) directory.PersonID {
+			p := w.account(c.org, "ada@acme.example", w.clock.now())
+			w.enrolled(c.org, w.addOrg("rogue", ""), p)
+			return p
+		},
 		"the domain's proof is doubtful": func(w *world, c company) directory.PersonID {
 			p := w.account(c.org, "ada@acme.example", w.clock.now())
 			w.domain(c, func(d *directory.Domain) { d.Doubtful = true })
@@ -130,6 +144,14 @@ func TestS8NothingLinksWhenOneConditionIsMissing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// enrolled gives somebody a second step that counts in an organization.
+func (w *world) enrolled(home, org directory.OrgID, p directory.PersonID) {
+	w.t.Helper()
+	w.must(w.h.store.AddEnrollment(w.t.Context(), home, mfa.Enrollment{
+		ID: directory.NewFactorID(w.clock.now()), Person: p, Org: org, Method: policy.TOTP, Secret: []byte("secret"), Public: []byte("{}"), CreatedAt: w.clock.now(),
+	}))
 }
 
 // domain changes the claim of a company's domain.
