@@ -63,9 +63,9 @@ const day = 24 * time.Hour
 // names them with what they cost.
 func DefaultLimits() Limits {
 	return Limits{
-		MailPerPerson: Quota{10, time.Hour}, MailPerAddress: Quota{10, time.Hour}, MailPerNetwork: Quota{200, time.Hour},
+		MailPerPerson: Quota{10, time.Hour}, MailPerAddress: Quota{10, time.Hour}, MailPerNetwork: Quota{2000, time.Hour},
 		MailPerOrg: Quota{20_000, day}, MailPerNewOrg: Quota{500, day}, MailPerDay: Quota{200_000, day},
-		SMSPerPerson: Quota{5, day}, SMSPerNumber: Quota{5, day}, SMSPerNetwork: Quota{30, day},
+		SMSPerPerson: Quota{5, day}, SMSPerNumber: Quota{5, day}, SMSPerNetwork: Quota{200, day},
 	}
 }
 

@@ -27,12 +27,13 @@ type table struct {
 
 // notKept are the tables that a backup leaves out, with the reason.
 var notKept = map[string]string{
-	"nodes":   "who runs now",
-	"changes": "for the memory of who runs now",
-	"epochs":  "what is short-lived begins anew after a restore (S16)",
-	"notes":   "short-lived",
-	"counts":  "short-lived",
-	"budgets": "of a day at most",
+	"nodes":     "who runs now",
+	"changes":   "for the memory of who runs now",
+	"epochs":    "what is short-lived begins anew after a restore (S16)",
+	"notes":     "short-lived",
+	"counts":    "short-lived",
+	"budgets":   "of a day at most",
+	"sms_codes": "of two days at most",
 }
 
 var createTable = regexp.MustCompile(`(?m)^CREATE TABLE (?:IF NOT EXISTS )?(\w+)`)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vestibule-id/vestibule/broker"
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
 )
@@ -277,6 +278,22 @@ func TestTheTableOfSettingsIsWhole(t *testing.T) {
 		// What the table says of the default is the default.
 		if err := o.set(s, o.otherwise); err != nil || s.Limits != broker.DefaultLimits() {
 			t.Errorf("%s: the default is not %s", o.key, o.otherwise)
+		}
+	}
+}
+
+// Every limit of messages that has a setting is set by it, and by default what the table says.
+func TestTheTableOfSettingsNamesTheLimitsOfMessages(t *testing.T) {
+	s := defaults()
+	for _, o := range options {
+		if !strings.HasPrefix(o.key, "limits.mail_") && !strings.HasPrefix(o.key, "limits.sms_") {
+			continue
+		}
+		if err := o.set(s, "42/min"); err != nil || reflect.DeepEqual(s.Messages, delivery.DefaultLimits()) {
+			t.Errorf("%s sets nothing (%v)", o.key, err)
+		}
+		if err := o.set(s, o.otherwise); err != nil || !reflect.DeepEqual(s.Messages, delivery.DefaultLimits()) {
+			t.Errorf("%s: the default is not %s (%v)", o.key, o.otherwise, err)
 		}
 	}
 }
