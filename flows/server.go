@@ -205,7 +205,13 @@ func (e *Engine) accept(ctx context.Context, l *Login, in upstream.Arrival) (*Ar
 	if err != nil {
 		return nil, e.failure(l, err, c, nil)
 	}
-	a, report, err := up.Arrive(ctx, *l.Attempt, in)
+	_, eff, err := e.Judge.org(ctx, l.Org, l.Request.App)
+	if err != nil {
+		return nil, e.failure(l, err, c, nil)
+	}
+	attempt := *l.Attempt
+	attempt.Demands = demands(eff) // of now, not of when the browser was sent away
+	a, report, err := up.Arrive(ctx, attempt, in)
 	now := e.Now()
 	l.note(now, audit.Step{Name: "arrive", Text: "An answer of " + c.Name + " arrived.", Checks: report, Facts: map[string]string{"connection": string(c.ID)}})
 	if err != nil {

@@ -54,6 +54,7 @@ func (authenticate) Ask(ctx context.Context, t *Turn) (Reply, error) {
 		return Reply{}, t.failure(err, c, nil)
 	}
 	changed := t.attempt(id)
+	t.Login.Attempt.Demands = demands(t.Policy)
 	to, err := up.Depart(ctx, *t.Login.Attempt)
 	if err != nil {
 		return Reply{}, t.failure(err, c, nil)
@@ -86,6 +87,14 @@ func (t *Turn) attempt(id directory.ConnectionID) (made bool) {
 		LoginHint: hint, Force: l.Request.Force, MaxAge: l.Request.MaxAge,
 	}
 	return true
+}
+
+// demands are what the policy of the login's organization asks of providers.
+func demands(p policy.Effective) upstream.Demands {
+	return upstream.Demands{
+		Algorithms: policy.SignatureAlgorithms.In(p).Words(),
+		Encrypted:  policy.SAMLEncryption.In(p), SignedRequests: policy.SAMLSignedRequests.In(p),
+	}
 }
 
 // attemptLen is the length of an attempt's own secret behind the login's id: 132 bits; together 65

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/vestibule-id/vestibule/audit"
@@ -124,6 +125,26 @@ type Attempt struct {
 	Force bool
 	// MaxAge is the oldest authentication that will do; nil when the app did not ask.
 	MaxAge *time.Duration
+	// Demands are the policy of the organization that the login is for, as it is now: whoever departs or
+	// arrives sets them anew.
+	Demands Demands `json:"-"`
+}
+
+// Demands are what the policy of a login's organization, which may be a descendant of the connection's, asks
+// of providers beyond what the connection's settings say. The zero Demands asks for nothing.
+type Demands struct {
+	// Algorithms narrows Env's; nil leaves them.
+	Algorithms []string
+	// Encrypted refuses SAML assertions in the clear; SignedRequests signs SAML requests.
+	Encrypted, SignedRequests bool
+}
+
+// Allows narrows algorithms to those that the demands allow too.
+func (d Demands) Allows(algorithms []string) []string {
+	if d.Algorithms == nil {
+		return algorithms
+	}
+	return slices.DeleteFunc(slices.Clone(algorithms), func(a string) bool { return !slices.Contains(d.Algorithms, a) })
 }
 
 // Departure is where the browser goes.

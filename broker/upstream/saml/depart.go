@@ -30,7 +30,7 @@ func (p *provider) Depart(ctx context.Context, a upstream.Attempt) (upstream.Dep
 		return upstream.Departure{}, upstream.ErrConfig.Because("no sign-in URL for the chosen binding")
 	}
 	var signer crypto.Signer
-	if p.config.SignRequests {
+	if p.config.SignRequests || a.Demands.SignedRequests {
 		var err error
 		if signer, err = p.secrets.signing(); err != nil {
 			return upstream.Departure{}, err

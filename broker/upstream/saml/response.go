@@ -211,7 +211,7 @@ func shortOrNone(uri string) string {
 
 // trusted leads to the assertion that a key of the connection vouches for.
 func (j *judge) trusted(ctx context.Context, root *etree.Element) (*etree.Element, error) {
-	v := &verifier{keys: j.keys(), allowed: j.algorithms(ctx), notes: &j.notes}
+	v := &verifier{keys: j.keys(), allowed: j.attempt.Demands.Allows(j.algorithms(ctx)), notes: &j.notes}
 	sig, err := signatureOf(root)
 	if err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (j *judge) reach(root *etree.Element, proved bool) (e *etree.Element, blind
 		return nil, false, upstream.ErrMalformed.Because("not exactly one assertion")
 	}
 	if len(clear) == 1 {
-		if j.config.RequireEncrypted {
+		if j.config.RequireEncrypted || j.attempt.Demands.Encrypted {
 			return nil, false, ErrNotEncrypted
 		}
 		return clear[0], false, nil

@@ -159,7 +159,7 @@ func (p *provider) skew() time.Duration {
 	return min(p.connection.Skew, maxSkew)
 }
 
-// algorithms is what policy accepts among what we can check.
+// algorithms is what the policy of the connection's organization accepts among what we can check.
 func (p *provider) algorithms(ctx context.Context) []string {
 	if p.env.Algorithms == nil {
 		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}
