@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -70,8 +71,11 @@ type admitRequest struct {
 	// Opened is when the grant was opened where Grant does not say it. What a third-party app shows is good
 	// under the consent of that time alone.
 	Opened time.Time
-	// Offline says that Session is what a grant with offline access kept.
-	Offline bool
+	// Offline says that Session is what a grant with offline access kept. Owned says that the session signed in
+	// to the app, or is just doing so.
+	Offline, Owned bool
+	// From is where the person's browser is; nil where an app asks.
+	From *netip.Addr
 }
 
 // Admit is the one door: it stands before every code, token and claim. It checks realm, person,
@@ -105,7 +109,7 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	}
 	s, eff, err := b.Judge.State(ctx, flows.Asking{
 		App: app.facts(), Org: in.Org, Route: flows.RouteNamed, Person: in.Person, Session: session,
-		Proofs: in.Fresh, Started: in.Started, Offline: in.Offline, Needed: rungOf(app.MinACR),
+		Proofs: in.Fresh, Started: in.Started, Offline: in.Offline, Owned: in.Owned, From: in.From, Needed: rungOf(app.MinACR),
 	})
 	if err != nil {
 		return Admission{}, err
@@ -127,7 +131,7 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 // admitGrant asks the door for whom a grant is of, and an app: the grant's own, or one that exchanges a
 // token of it. A session that ended admits nobody; an offline grant has no need of one.
 func (b *Broker) admitGrant(ctx context.Context, g TokenGrant, app directory.AppID) (Admission, error) {
-	in := admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: app, Offline: g.Offline, Opened: g.CreatedAt}
+	in := admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: app, Offline: g.Offline, Opened: g.CreatedAt, Owned: app == g.App}
 	if app != g.App {
 		in.Opened = b.Now() // it needs a consent of its own, and one of today
 	}

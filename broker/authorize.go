@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -126,6 +127,12 @@ func (b *Broker) put(r *http.Request, form url.Values) (id string, err error) {
 	}
 	id = directory.NewSecret()
 	return id, b.Brief.Put(r.Context(), "request/"+id, []byte(form.Encode()), keptLife)
+}
+
+// where is where a browser is.
+func (b *Broker) where(r *http.Request) *netip.Addr {
+	a := b.Proxies.Address(r)
+	return &a
 }
 
 func (b *Broker) network(r *http.Request) string { return web.Network(b.Proxies.Address(r)) }

@@ -64,14 +64,41 @@ func (b *Broker) secrets(r *http.Request) []string {
 	return slices.DeleteFunc(strings.Split(s.ID, "."), func(v string) bool { return len(v) != secretLen })
 }
 
-// setSecrets gives the browser its sessions.
-func (b *Broker) setSecrets(w http.ResponseWriter, r *http.Request, secrets []string) error {
+// setSecrets gives the browser its sessions. It keeps them when it is closed, until a time, where each one's
+// home organization lets it; the zero time is until then.
+func (b *Broker) setSecrets(w http.ResponseWriter, r *http.Request, secrets []string, until time.Time) error {
 	s, err := jar{b.Cookies}.Get(r, sessionCookie)
 	if err != nil {
 		return err
 	}
 	s.ID = strings.Join(secrets, ".")
+	if left := until.Sub(b.Now()); !until.IsZero() && left > 0 {
+		s.Options.MaxAge = int(left / time.Second)
+	}
 	return s.Save(r, w)
+}
+
+// keptUntil is how long a browser may keep sessions after it is closed: until the last of them ends, if all of
+// their home organizations say that they persist. They have one cookie together.
+func (b *Broker) keptUntil(ctx context.Context, list []Session) (until time.Time, err error) {
+	for _, s := range list {
+		chain, err := b.Directory.OrgChain(ctx, s.Home)
+		if err != nil {
+			return time.Time{}, err
+		}
+		eff, err := b.Directory.Effective(ctx, chain, "")
+		if err != nil || !policy.SessionPersistent.In(eff) {
+			return time.Time{}, err
+		}
+		ends := s.CreatedAt.Add(policy.SessionLifetime.In(eff))
+		if s.Ends.Before(ends) {
+			ends = s.Ends
+		}
+		if ends.After(until) {
+			until = ends
+		}
+	}
+	return until, nil
 }
 
 // brought is a session that the browser brought and that is good.
@@ -153,7 +180,7 @@ func (s brought) held() *flows.Held {
 
 // held is the session as deciding sees it.
 func (s Session) held() *flows.Held {
-	h := &flows.Held{Realm: s.Realm, Person: s.Person, Home: s.Home, Since: s.CreatedAt, Proofs: s.Proofs}
+	h := &flows.Held{ID: s.ID, Realm: s.Realm, Person: s.Person, Home: s.Home, Since: s.CreatedAt, Proofs: s.Proofs}
 	for _, m := range s.Orgs {
 		h.Marks = append(h.Marks, flows.Mark{Org: m.Org, Since: m.Since, Seen: m.Seen, Held: m.Held})
 	}

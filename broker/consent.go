@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -243,7 +244,7 @@ func (b *Broker) answerDenied(w http.ResponseWriter, r *http.Request, c waitingC
 // allowed asks the door again, remembers the consent, and gives the app its code.
 func (b *Broker) allowed(w http.ResponseWriter, r *http.Request, id string, c waitingConsent, s brought) error {
 	ctx := r.Context()
-	a, err := b.admitConsent(ctx, c, s)
+	a, err := b.admitConsent(ctx, c, s, b.where(r))
 	if err != nil {
 		return err
 	}
@@ -255,7 +256,7 @@ func (b *Broker) allowed(w http.ResponseWriter, r *http.Request, id string, c wa
 		if done, err = b.writeConsent(ctx, a, c, s); !errors.Is(err, ErrMoved) {
 			break
 		}
-		if a, err = b.admitConsent(ctx, c, s); err != nil {
+		if a, err = b.admitConsent(ctx, c, s, b.where(r)); err != nil {
 			return err
 		}
 		err = ErrMoved
@@ -270,8 +271,8 @@ func (b *Broker) allowed(w http.ResponseWriter, r *http.Request, id string, c wa
 	return b.answer(w, r, c.Request.returnTo, url.Values{"code": {code}})
 }
 
-func (b *Broker) admitConsent(ctx context.Context, c waitingConsent, s brought) (Admission, error) {
-	a, err := b.Admit(ctx, admitRequest{Person: c.Person, Realm: c.Realm, Org: c.Org, App: c.App.ID, Session: s.held()})
+func (b *Broker) admitConsent(ctx context.Context, c waitingConsent, s brought, from *netip.Addr) (Admission, error) {
+	a, err := b.Admit(ctx, admitRequest{Person: c.Person, Realm: c.Realm, Org: c.Org, App: c.App.ID, Session: s.held(), Owned: true, From: from})
 	if err != nil {
 		return a, &flows.Failure{Err: err, App: c.App, Org: c.Org, Who: s.person.Email, Locales: c.Request.Locales, At: b.Now()}
 	}

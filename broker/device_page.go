@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -241,7 +242,7 @@ func (b *Broker) deviceDecided(w http.ResponseWriter, r *http.Request) error {
 	}
 	yes := form.Get("decision") == "approve"
 	if yes {
-		err = b.approveDevice(ctx, v)
+		err = b.approveDevice(ctx, v, b.where(r))
 	} else {
 		err = b.denyDevice(ctx, v)
 	}
@@ -254,11 +255,11 @@ func (b *Broker) deviceDecided(w http.ResponseWriter, r *http.Request) error {
 // approveDevice asks the door once more and gives the device its grant. Of two people who approve one
 // device the first does: the device is claimed before anything is written, so the second leaves nothing, no
 // consent and no mark. Where the first may not after all, the device waits for somebody else.
-func (b *Broker) approveDevice(ctx context.Context, v askedDevice) error {
+func (b *Broker) approveDevice(ctx context.Context, v askedDevice, from *netip.Addr) error {
 	if err := b.turnDevice(ctx, v, deviceOpen, func(d *deviceRequest) { d.State = deviceClaimed }); err != nil {
 		return err
 	}
-	g, err := b.approved(ctx, v)
+	g, err := b.approved(ctx, v, from)
 	if err != nil {
 		open := b.turnDevice(context.WithoutCancel(ctx), v, deviceClaimed, func(d *deviceRequest) { d.State = deviceOpen })
 		if open != nil && !errors.Is(open, ErrDeviceGone) {
@@ -270,12 +271,12 @@ func (b *Broker) approveDevice(ctx context.Context, v askedDevice) error {
 }
 
 // approved writes what an approval leaves and gives the device's grant.
-func (b *Broker) approved(ctx context.Context, v askedDevice) (codeGrant, error) {
+func (b *Broker) approved(ctx context.Context, v askedDevice, from *netip.Addr) (codeGrant, error) {
 	var mark AppMark
 	var at time.Time
 	var err error
 	for range 3 {
-		if mark, at, err = b.admitDevice(ctx, v); !errors.Is(err, ErrMoved) {
+		if mark, at, err = b.admitDevice(ctx, v, from); !errors.Is(err, ErrMoved) {
 			break
 		}
 	}
@@ -289,9 +290,9 @@ func (b *Broker) approved(ctx context.Context, v askedDevice) (codeGrant, error)
 }
 
 // admitDevice writes what a sign-in to the app leaves, on condition that the person may.
-func (b *Broker) admitDevice(ctx context.Context, v askedDevice) (AppMark, time.Time, error) {
+func (b *Broker) admitDevice(ctx context.Context, v askedDevice, from *netip.Addr) (AppMark, time.Time, error) {
 	a, err := b.Admit(ctx, admitRequest{
-		Person: v.session.Person, Realm: v.session.Realm, Org: v.Org, App: v.app.ID, Session: v.session.held(),
+		Person: v.session.Person, Realm: v.session.Realm, Org: v.Org, App: v.app.ID, Session: v.session.held(), Owned: true, From: from,
 	})
 	if err != nil {
 		return AppMark{}, time.Time{}, err

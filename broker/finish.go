@@ -128,7 +128,7 @@ func (b *Broker) signIn(r *http.Request, req authRequest, res flows.Result) (sig
 	org := res.Org.Org()
 	in := admitRequest{
 		Person: res.Person.ID, Realm: org.Realm, Org: org.ID, App: req.App,
-		Fresh: res.Fresh, Started: res.Trace.At,
+		Fresh: res.Fresh, Started: res.Trace.At, From: b.where(r),
 	}
 	mine := slices.IndexFunc(list, func(x brought) bool { return x.Person == res.Person.ID && x.Realm == org.Realm })
 	if mine >= 0 {
@@ -185,6 +185,9 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	if err != nil {
 		return err
 	}
+	if err := b.makeRoom(ctx, s.session, org, a.policy); err != nil {
+		return err
+	}
 	if !s.asks && req.Device == "" { // else the person is asked first
 		if s.mark, err = b.Sessions.MarkApp(ctx, s.session.Home, s.session.ID, newMark(req.App, org, now)); err != nil {
 			return err
@@ -231,6 +234,42 @@ func (b *Broker) open(ctx context.Context, s *signIn, r *http.Request, res flows
 	s.session.prove(res.Fresh)
 	s.session.mark(a.org.Org().ID, now, true, false, now, life)
 	return b.Sessions.CreateSession(ctx, s.session.Home, s.session)
+}
+
+// makeRoom ends what the person's oldest sessions are to the organization, where they have more of them than
+// it allows. It is the organization's own part that ends: what they are to others is not its business (S47).
+func (b *Broker) makeRoom(ctx context.Context, here Session, org directory.OrgID, p policy.Effective) error {
+	most, now := policy.SessionMax.In(p), b.Now()
+	if most == policy.Unlimited {
+		return nil
+	}
+	list, err := b.Viewer.SessionsOf(ctx, here.Home, here.Person)
+	if err != nil {
+		return err
+	}
+	type leg struct {
+		SessionRef
+		since time.Time
+	}
+	var others []leg
+	for _, s := range list {
+		for _, m := range s.Orgs {
+			if m.Org == org && s.ID != here.ID && now.Before(m.Held) && now.Before(s.Ends) {
+				others = append(others, leg{s.ref(), m.Since})
+			}
+		}
+	}
+	slices.SortFunc(others, func(x, y leg) int { return y.since.Compare(x.since) })
+	who, known := audit.Ref{Kind: "person", ID: string(here.Person)}, apps{}
+	for i, o := range others {
+		if i < most-1 {
+			continue // the newest, beside this one
+		}
+		if err := b.end(ctx, o.SessionRef, Part{Org: org, Before: now, At: now, Reason: "more sessions than the organization allows"}, who, known); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // homeLife is how long the home organization lets a session live.
@@ -286,15 +325,19 @@ func (b *Broker) carry(w http.ResponseWriter, r *http.Request, s signIn) error {
 	if s.secret == "" && len(s.before) > 0 && s.before[0].ID == s.session.ID {
 		return nil // it has them already, in this order
 	}
-	list := []string{secret}
+	list, held := []string{secret}, []Session{s.session}
 	for i, x := range others {
 		if i < maxSessions-1 {
-			list = append(list, x.secret)
+			list, held = append(list, x.secret), append(held, x.Session)
 		} else if err := b.endSession(r.Context(), x.Session, "displaced by a newer one"); err != nil {
 			return err
 		}
 	}
-	return b.setSecrets(w, r, list)
+	until, err := b.keptUntil(r.Context(), held)
+	if err != nil {
+		return err
+	}
+	return b.setSecrets(w, r, list, until)
 }
 
 // issueCode keeps what the code stands for under a key that only the app can compute: a presenter with

@@ -1,6 +1,9 @@
 package broker
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Forget ends every session of this browser at once, and makes it forget its organizations and logins.
 // Only a form of our own site that says so may lead here.
@@ -15,5 +18,5 @@ func (b *Broker) Forget(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	b.Flows.Forget(w)
-	return b.setSecrets(w, r, nil)
+	return b.setSecrets(w, r, nil, time.Time{})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
@@ -173,7 +174,7 @@ func (b *Broker) logoutConfirmed(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	b.Flows.Abandon(w)
-	if err := b.setSecrets(w, r, nil); err != nil {
+	if err := b.setSecrets(w, r, nil, time.Time{}); err != nil {
 		return err
 	}
 	if len(list) > 1 {
@@ -212,12 +213,17 @@ func (b *Broker) endLeg(w http.ResponseWriter, r *http.Request, req logoutReques
 		return err
 	}
 	var secrets []string
+	var rest []Session
 	for _, x := range list {
 		if x.ID != s.ID {
-			secrets = append(secrets, x.secret)
+			secrets, rest = append(secrets, x.secret), append(rest, x.Session)
 		}
 	}
-	if err := b.setSecrets(w, r, secrets); err != nil {
+	until, err := b.keptUntil(ctx, rest)
+	if err != nil {
+		return err
+	}
+	if err := b.setSecrets(w, r, secrets, until); err != nil {
 		return err
 	}
 	b.meets(ctx, &d, s)

@@ -291,7 +291,7 @@ func (b *Broker) grant(ctx context.Context, app App, g codeGrant, in redemption,
 		return tokens{}, err
 	}
 	held, now := session.held(), b.Now()
-	a, err := b.Admit(ctx, admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: g.App, Session: held, Grant: g.Issued})
+	a, err := b.Admit(ctx, admitRequest{Person: g.Person, Realm: g.Realm, Org: g.Org, App: g.App, Session: held, Grant: g.Issued, Owned: true})
 	if err != nil {
 		return tokens{}, notAdmitted(err, errInvalidGrant)
 	}

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -95,6 +96,11 @@ type State struct {
 	// Offline says that an app goes on for the person while they are away: how long it may is the rules of
 	// refresh tokens to say, not those of sessions (OpenID Connect Core section 11).
 	Offline bool
+	// Browser says that the person's own browser asks, and From from where; else an app does, for them.
+	Browser bool
+	From    netip.Addr
+	// Apart says that each app wants a sign-in of its own, and that the session is none to this one yet.
+	Apart bool
 	// Arrived: an assertion is here that names nobody of ours yet.
 	Arrived bool
 	Person  *PersonFacts // nil: nobody is proved
@@ -244,6 +250,9 @@ func (s State) fresh(p policy.Effective, proof Proof) (Reason, bool) {
 	}
 	if s.Force {
 		return Reason{Text: "The app asks for a new sign-in."}, false
+	}
+	if s.Apart {
+		return s.because(p, policy.SessionShared.Key, "Each app asks for a sign-in of its own."), false
 	}
 	if s.MaxAge != nil && s.Now.Sub(proof.At) > *s.MaxAge {
 		return Reason{Text: "The app asks for a more recent sign-in."}, false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -34,6 +35,8 @@ type Engine struct {
 	Stories   Stories
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Address is where a browser is. Without it, or where it does not know, people are on no network.
+	Address func(*http.Request) netip.Addr
 	// Origin is the issuer's origin, without a trailing slash.
 	Origin string
 	// Watch is told how each login came out: nil for people who were let in, else why they were shown
@@ -209,7 +212,7 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 		App: l.Request.App, Org: l.Org, Route: l.Route, Connection: l.Connection,
 		Person: l.Person, Session: l.Request.Session, Proofs: l.Proofs,
 		Started: l.Started, Force: l.Request.Force, MaxAge: l.Request.MaxAge, Arrived: l.Arrived != nil,
-		Needed: l.Request.Needed, Wished: l.Request.Wished, Steps: true,
+		Needed: l.Request.Needed, Wished: l.Request.Wished, Steps: true, From: e.from(r),
 	})
 	if err != nil {
 		return nil, Decision{}, err
@@ -219,6 +222,15 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 		t.Remembered = e.remembered(r)
 	}
 	return t, Decide(DefaultFlow, eff, s), nil
+}
+
+// from is where the browser of a request is.
+func (e *Engine) from(r *http.Request) *netip.Addr {
+	var a netip.Addr
+	if r != nil && e.Address != nil {
+		a = e.Address(r)
+	}
+	return &a
 }
 
 func (e *Engine) ask(ctx context.Context, t *Turn, d Decision) (Reply, error) {

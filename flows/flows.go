@@ -27,6 +27,7 @@ var (
 	ErrOver           = fault.New(fault.Expired, "flows.over", "This sign-in is over: it took too long, or it was finished or started again.")
 	ErrElsewhere      = fault.New(fault.Expired, "flows.elsewhere", "This sign-in was started in another browser, or this browser has lost its cookie.")
 	ErrOrgUnavailable = fault.New(fault.Denied, "flows.org_unavailable", "You can't sign in to this app with that organization.")
+	ErrNetwork        = fault.New(fault.Denied, "flows.network", "Your organization lets people sign in from its own networks alone, and you are on another.")
 	ErrNotEntitled    = fault.New(fault.Denied, "flows.not_entitled", "Your organization does not use this app.")
 	ErrNotMember      = fault.New(fault.Denied, "flows.not_member", "You have no account in this organization.")
 	ErrSuspended      = fault.New(fault.Denied, "flows.suspended", "Your account is suspended.")
@@ -90,13 +91,14 @@ type AppFacts struct {
 // Held is what a running session brings: who, what they proved, and since when each organization
 // accepts it.
 type Held struct {
-	Realm  directory.RealmID  `json:"rlm"`
-	Person directory.PersonID `json:"per"`
-	Home   directory.OrgID    `json:"hom"`
-	Email  string             `json:"eml,omitempty"`
-	Since  time.Time          `json:"snc"` // when the session began
-	Proofs []Proof            `json:"prf"`
-	Marks  []Mark             `json:"mrk,omitempty"`
+	ID     directory.SessionID `json:"sid,omitempty"` // "" where it is no session, but what a grant kept of one
+	Realm  directory.RealmID   `json:"rlm"`
+	Person directory.PersonID  `json:"per"`
+	Home   directory.OrgID     `json:"hom"`
+	Email  string              `json:"eml,omitempty"`
+	Since  time.Time           `json:"snc"` // when the session began
+	Proofs []Proof             `json:"prf"`
+	Marks  []Mark              `json:"mrk,omitempty"`
 }
 
 // Mark is since when a session is good for one organization, and when the person last used it (S47).

@@ -3,6 +3,7 @@ package flows
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -19,7 +20,10 @@ type Judge struct {
 	Connections upstream.Connections
 	// Factors knows what people set up; nil where nothing can be.
 	Factors *mfa.Service
-	Now     func() time.Time
+	// SignedIn says whether a running session signed in to an app in an organization. It is asked where
+	// policy wants a sign-in for each app; without it no session is one.
+	SignedIn func(ctx context.Context, home directory.OrgID, id directory.SessionID, app directory.AppID, org directory.OrgID) (bool, error)
+	Now      func() time.Time
 }
 
 // Asking says whose admission to what is in question.
@@ -36,8 +40,11 @@ type Asking struct {
 	Force   bool
 	MaxAge  *time.Duration
 	Arrived bool
-	// Offline says that Session is what a grant with offline access kept of one.
-	Offline bool
+	// Offline says that Session is what a grant with offline access kept of one. Owned says that the session
+	// signed in to the app: it has a grant of it, or is about to get one.
+	Offline, Owned bool
+	// From is where the person's browser is; nil where an app asks.
+	From *netip.Addr
 	// Needed and Wished are Request's. Steps: whoever asks can ask the person for a second step, and wants
 	// to know what they have; others only learn that one is missing.
 	Needed, Wished Rung
@@ -58,10 +65,30 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 			return State{}, eff, err
 		}
 	}
+	if a.From != nil {
+		s.Browser, s.From = true, *a.From
+	}
+	if err := j.apart(ctx, a, &s, eff); err != nil {
+		return State{}, eff, err
+	}
 	if err := j.person(ctx, a, &s, eff); err != nil {
 		return State{}, eff, err
 	}
 	return s, eff, j.steps(ctx, a, &s, eff)
+}
+
+// apart finds out whether the session is worth nothing to the app because it signed in to others alone.
+func (j *Judge) apart(ctx context.Context, a Asking, s *State, eff policy.Effective) error {
+	if s.Org == nil || a.Session == nil || a.Offline || a.Owned || policy.SessionShared.In(eff) {
+		return nil
+	}
+	s.Apart = true
+	if j.SignedIn == nil || a.Session.ID == "" {
+		return nil
+	}
+	signed, err := j.SignedIn(ctx, a.Session.Home, a.Session.ID, a.App.ID, a.Org)
+	s.Apart = !signed
+	return err
 }
 
 // steps looks up what the person set up, where a second step may be wanted: most logins want none, and

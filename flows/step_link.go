@@ -37,7 +37,7 @@ func (link) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	if !slices.ContainsFunc(t.State.Org.Usable, func(u ConnectionFacts) bool { return u.ID == c.ID }) {
 		return Reply{}, t.failure(upstream.ErrDisabled.Because("switched off, or allowed no more, since it was asked"), c, nil)
 	}
-	who := linking{engine: t.Engine, connection: c, assertion: a.Assertion, login: l, now: t.State.Now}
+	who := linking{engine: t.Engine, connection: c, assertion: a.Assertion, login: l, policy: t.Policy, now: t.State.Now}
 	person, err := who.person(ctx)
 	if err != nil {
 		return Reply{}, t.failure(err, c, who.report(ctx, err))
@@ -62,6 +62,7 @@ type linking struct {
 	connection upstream.Connection
 	assertion  upstream.Assertion
 	login      *Login
+	policy     policy.Effective
 	now        time.Time
 }
 
@@ -185,6 +186,9 @@ func (k linking) join(ctx context.Context, mail address) (directory.PersonID, er
 		found, identify, err := k.match(ctx, mail)
 		if err != nil {
 			return err
+		}
+		if found == "" && policy.MembersJoin.In(k.policy) != policy.JoinOpen {
+			return ErrNotMember.Because(k.policy.Why(policy.MembersJoin.Key).Words())
 		}
 		if found == "" {
 			made = true

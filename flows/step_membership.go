@@ -12,18 +12,21 @@ import (
 // membership refuses whoever does not belong, whatever they proved.
 type membership struct{}
 
-func (membership) Wants(_ policy.Effective, s State) (bool, []Reason, *fault.Error) {
+func (membership) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) {
 	if s.Org == nil || s.Person == nil {
 		return false, nil, ErrNotMember
 	}
-	p, m := s.Person.Person, s.Person.Member
+	who, m := s.Person.Person, s.Person.Member
 	switch {
 	case m.Person == "":
 		return false, nil, ErrNotMember
-	case p.Status != directory.Active || m.Status == directory.Suspended:
+	case who.Status != directory.Active || m.Status == directory.Suspended:
 		return false, nil, ErrSuspended
-	case p.Realm != s.Org.Chain.Org().Realm || m.Org != s.Org.Chain.Org().ID || !m.Holds(s.Now):
+	case who.Realm != s.Org.Chain.Org().Realm || m.Org != s.Org.Chain.Org().ID || !m.Holds(s.Now):
 		return false, nil, ErrNotMember
+	case s.Browser && !policy.LoginNetworks.In(p).Contains(s.From):
+		// Told to members alone: to strangers the organization's networks are no business (S31).
+		return false, []Reason{s.because(p, policy.LoginNetworks.Key, "People sign in from these networks alone.")}, ErrNetwork
 	}
 	return false, nil, nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -158,10 +159,10 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	if h.factors, err = h.secondSteps(ctx, c, short); err != nil {
 		return err
 	}
-	judge := &flows.Judge{Directory: h.directory, Connections: db, Factors: h.factors, Now: c.Now}
+	judge := &flows.Judge{Directory: h.directory, Connections: db, Factors: h.factors, SignedIn: signedIn(db), Now: c.Now}
 	h.engine = &flows.Engine{
 		Judge: judge, Brief: short, Factors: h.factors, Upstreams: h.opener(c, call("provider")), Looks: looks, Pages: h.pages, Cookies: h.cookies,
-		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer,
+		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer, Address: c.Proxies.Address,
 		Stories: flows.Stories{Counter: counter, PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}
 	keys := &broker.Keyring{Store: db, Nodes: db, Tx: db, Audit: db, Now: c.Now, Log: c.Log, Make: c.MakeKey}
@@ -199,6 +200,14 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	h.mux.Files("/assets/", h.assets)
 	h.mux.Files("/theme/", h.assets)
 	return nil
+}
+
+// signedIn says whether a session signed in to an app in an organization.
+func signedIn(sessions broker.Sessions) func(context.Context, directory.OrgID, directory.SessionID, directory.AppID, directory.OrgID) (bool, error) {
+	return func(ctx context.Context, home directory.OrgID, id directory.SessionID, app directory.AppID, org directory.OrgID) (bool, error) {
+		marks, err := sessions.AppsOf(ctx, home, id)
+		return slices.ContainsFunc(marks, func(m broker.AppMark) bool { return m.App == app && m.Org == org && m.Ended.IsZero() }), err
+	}
 }
 
 // appName names apps to whom their policy is explained.

@@ -21,7 +21,7 @@ const maxIDToken = 256 << 10
 // judge checks the tokens (Core 3.1.3.7) and makes the assertion. The order is: signed by the provider,
 // meant for us, made for this attempt, in time, of the right tenant, about somebody.
 func (p *provider) judge(ctx context.Context, m *metadata, a upstream.Attempt, t tokens, c *checks) (upstream.Assertion, error) {
-	payload, alg, err := p.checkSignature(ctx, m, t.id, c)
+	payload, alg, err := p.checkSignature(ctx, m, t.id, a.Demands, c)
 	if err != nil {
 		return upstream.Assertion{}, err
 	}
@@ -49,11 +49,11 @@ func (p *provider) judge(ctx context.Context, m *metadata, a upstream.Attempt, t
 
 // checkSignature reads the header, finds the key and gives what was signed. Nothing of the payload is
 // looked at before. The library is told the algorithms each time: given none it would take three.
-func (p *provider) checkSignature(ctx context.Context, m *metadata, token string, c *checks) ([]byte, jose.SignatureAlgorithm, error) {
+func (p *provider) checkSignature(ctx context.Context, m *metadata, token string, d upstream.Demands, c *checks) ([]byte, jose.SignatureAlgorithm, error) {
 	if len(token) > maxIDToken || strings.Count(token, ".") != 2 {
 		return nil, "", c.fail("id_token", ErrIDToken.Because("not three parts, or too long"), "unreadable", "a signed id_token")
 	}
-	allowed := p.algorithms(ctx)
+	allowed := d.Allows(p.algorithms(ctx))
 	if len(allowed) == 0 {
 		return nil, "", c.fail("algorithm", ErrAlg.Because("none is allowed"), "", "none is allowed by policy")
 	}
