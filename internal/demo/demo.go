@@ -62,6 +62,9 @@ type World struct {
 	// registered are the apps as the house knows them.
 	registered []broker.App
 
+	ruled lastRule
+	codes authenticator
+
 	servers sync.WaitGroup
 	mu      sync.Mutex
 	running []*http.Server

@@ -20,12 +20,18 @@ func (w *World) routes(m *web.Mux) {
 	m.Page("GET /demo/inbox", w.inbox)
 	m.Page("GET /demo/inbox/{number}", w.message)
 	m.Page("GET /demo/inbox/{number}/html", w.messageHTML)
+	m.Page("POST /demo/rule", w.changeRule)
+	m.Page("GET /demo/phone", w.phone)
+	m.Page("POST /demo/phone", w.phoneTakes)
 	m.Files("GET "+sheetPath, w.pages)
 }
 
 // firstPage is the page that everything starts from.
 type firstPage struct {
 	Cards   []card
+	Rules   []ruleButton
+	Holds   []ruleLine
+	Said    ruleSaid
 	Stunts  []stuntButton
 	Stories []storyLine
 	Own     ownApp
@@ -62,6 +68,11 @@ func (w *World) first(out http.ResponseWriter, r *http.Request) error {
 			Handle: c.handle, Name: c.name, Part: c.part, Brand: c.brand, Logo: c.logo, LogoDark: c.logoDark, Facts: c.facts,
 			Who: c.first().Name, URL: w.signInURL(c), App: w.apps[c.app].name,
 		})
+	}
+	page.Rules, page.Said = w.ruleButtons(), w.ruled.get()
+	var err error
+	if page.Holds, err = w.rulesNow(r); err != nil {
+		return err
 	}
 	for _, s := range stunts() {
 		page.Stunts = append(page.Stunts, stuntButton{s.trick.Label, s.trick.Sentence, w.company(s.company).name, s.url(w)})
@@ -117,6 +128,11 @@ func (w *World) reset(out http.ResponseWriter, r *http.Request) error {
 	}
 	w.Stories.forget()
 	w.Inbox.forget()
+	w.codes.forget()
+	if err := w.applyRule(r, ruling{}); err != nil {
+		return err
+	}
+	w.ruled.set(ruleSaid{})
 	http.Redirect(out, r, "/?fresh", http.StatusSeeOther)
 	return nil
 }
