@@ -188,3 +188,39 @@ func TestLongNamesStayInside(t *testing.T) {
 		}
 	}
 }
+
+// Letters are read in mail programs, which show them much as a browser does: in both schemes, on phones too.
+func TestLettersInABrowser(t *testing.T) {
+	kit := templatestest.New(t)
+	for _, c := range []costume{{"acme-bank", "Acme Bank", "en", 390, false}, {"techcorp", "TechCorp", "es", 1280, true}} {
+		t.Run(c.String(), func(t *testing.T) {
+			look := kit.LetterLook(t, c.theme, c.org)
+			mux := http.NewServeMux()
+			var paths []string
+			for i, l := range templatestest.Letters() {
+				w := kit.Write(t, look, c.lang, l)
+				if w.HTML == "" {
+					continue
+				}
+				paths = append(paths, fmt.Sprintf("/letter/%d", i))
+				mux.HandleFunc(paths[len(paths)-1], func(out http.ResponseWriter, _ *http.Request) {
+					out.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'")
+					out.Header().Set("Content-Type", "text/html; charset=utf-8")
+					_, _ = out.Write([]byte(w.HTML))
+				})
+			}
+			server := httptest.NewServer(mux)
+			t.Cleanup(server.Close)
+			p := browsertest.New(t, browsertest.Options{Width: c.width, Dark: c.dark})
+			for i, path := range paths {
+				if !browsertest.Thorough && i%2 == 1 {
+					continue
+				}
+				p.Goto(server.URL + path)
+				p.AxeWCAG()
+				p.Screenshot(fmt.Sprintf("letter-%02d-%s", i, c))
+				fits(t, p, path)
+			}
+		})
+	}
+}

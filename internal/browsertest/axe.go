@@ -27,13 +27,25 @@ var axeSource = sync.OnceValues(func() (string, error) {
 // Axe fails the test for every violation that axe-core finds on the page, all its rules.
 func (p *Page) Axe() {
 	p.t.Helper()
-	for _, violation := range p.violations() {
+	p.complain("")
+}
+
+// AxeWCAG is Axe with the rules of WCAG 2.2 A and AA alone: what is shown inside another program has no
+// landmarks of its own.
+func (p *Page) AxeWCAG() {
+	p.t.Helper()
+	p.complain(`runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], `)
+}
+
+func (p *Page) complain(options string) {
+	p.t.Helper()
+	for _, violation := range p.violations(options) {
 		p.t.Errorf("browser: accessibility of %s: %s", p.URL(), violation)
 	}
 }
 
 // violations runs axe-core. Scripts are switched on for it alone where the page has none.
-func (p *Page) violations() []string {
+func (p *Page) violations(options string) []string {
 	p.t.Helper()
 	source, err := axeSource()
 	p.must(err, "get axe-core")
@@ -47,7 +59,7 @@ func (p *Page) violations() []string {
 		Where    []string
 	}
 	var out []string
-	for _, v := range eval[[]violation](p, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => ({
+	for _, v := range eval[[]violation](p, `axe.run(document, {`+options+`resultTypes: ["violations"]}).then(r => r.violations.map(v => ({
 		ID: v.id, Help: v.help, Where: v.nodes.map(n => n.target.join(" ") + ": " + n.failureSummary.replace(/\s+/g, " "))})))`) {
 		out = append(out, fmt.Sprintf("%s: %s\n  %s", v.ID, v.Help, strings.Join(v.Where, "\n  ")))
 	}

@@ -187,7 +187,7 @@ func TestWithoutScriptsNothingRunsAndTheKitStillWorks(t *testing.T) {
 	p.See("Done")
 	p.Goto(url + "/look")
 	p.See("No script here")
-	p.violations()
+	p.violations("")
 	p.Goto(url + "/bounce?to=" + url + "/done")
 	p.See("Bounce") // scripts are off again
 }
@@ -235,7 +235,7 @@ func TestAxeFindsWhatIsWrong(t *testing.T) {
 	url, _ := site(t)
 	p := New(t, Options{})
 	p.Goto(url + "/broken")
-	found := strings.Join(p.violations(), "\n")
+	found := strings.Join(p.violations(""), "\n")
 	if !strings.Contains(found, "image-alt") {
 		t.Errorf("axe found: %s", found)
 	}
