@@ -130,6 +130,7 @@ type Limits struct {
 	PushPerApp          web.Limit // requests that an app pushes
 	StoriesPerNetwork   web.Limit // traces of failed logins
 	StoriesPerApp       web.Limit
+	PasswordsPerNetwork web.Limit // passwords and links by mail that one network asks for
 	DevicePerNetwork    web.Limit // devices that ask to be signed in
 	UserCodePerNetwork  web.Limit // device codes typed, right or wrong
 	PerUserCode         web.Limit // logins begun by one code
@@ -143,6 +144,7 @@ func DefaultLimits() Limits {
 		PushPerApp:          web.Limit{Name: "push-app", Most: 60000, Per: time.Minute},
 		StoriesPerNetwork:   web.Limit{Name: "stories-network", Most: 1000, Per: time.Hour},
 		StoriesPerApp:       web.Limit{Name: "stories-app", Most: 10000, Per: time.Hour},
+		PasswordsPerNetwork: web.Limit{Name: "passwords-network", Most: 600, Per: time.Minute},
 		DevicePerNetwork:    web.Limit{Name: "device-network", Most: 3600, Per: time.Hour},
 		UserCodePerNetwork:  web.Limit{Name: "usercode-network", Most: 360, Per: time.Hour},
 		PerUserCode:         web.Limit{Name: "usercode", Most: 10, Per: time.Hour},

@@ -74,6 +74,7 @@ type Service struct {
 	Policies
 	Revocations
 	Passwords
+	Accounts
 	Tx    Tx
 	Audit audit.Recorder
 	Now   func() time.Time

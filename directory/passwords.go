@@ -42,6 +42,13 @@ type Passwords interface {
 	RehashPassword(ctx context.Context, home OrgID, person PersonID, id PasswordID, hash string) error
 }
 
+// Accounts finds people before an organization is known.
+type Accounts interface {
+	// PeopleByIdentifier lists whom an identifier means in the realm: one at most where identifiers are unique
+	// in it, one in each tree or organization otherwise. It gives three at most: two are several.
+	PeopleByIdentifier(ctx context.Context, realm RealmID, kind, value string) ([]Person, error)
+}
+
 // NewPassword is what SetPassword is asked for.
 type NewPassword struct {
 	Hash   string

@@ -168,3 +168,12 @@ func (f *folds) get(key foldKey, seen []int64, build func() (policy.Effective, e
 	f.by[key] = fold{seen: seen, eff: eff}
 	return eff, nil
 }
+
+// RealmPolicy is what holds in a realm before an organization is known: platform and realm alone.
+func (s *Service) RealmPolicy(ctx context.Context, realm RealmID) (policy.Effective, error) {
+	levels, err := s.read(ctx, []PolicyLevel{{}, {Realm: realm}}, nil)
+	if err != nil {
+		return policy.Effective{}, err
+	}
+	return policy.Resolve(levels)
+}

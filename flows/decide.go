@@ -53,6 +53,10 @@ type OrgFacts struct {
 	// Usable are the connections whose proofs count here: its own and those that ancestors offer, all
 	// active and allowed by policy.
 	Usable []ConnectionFacts
+	// Local are the ways in without an identity provider. Connected says that there is one, whether it can be
+	// used now or not.
+	Local     LocalFacts
+	Connected bool
 }
 
 // ConnectionFacts is what deciding needs of a connection.
@@ -103,7 +107,9 @@ type State struct {
 	Apart bool
 	// Arrived: an assertion is here that names nobody of ours yet.
 	Arrived bool
-	Person  *PersonFacts // nil: nobody is proved
+	// Local: this login goes by no identity provider.
+	Local  bool
+	Person *PersonFacts // nil: nobody is proved
 	// AppName is what people know the app as. Needed is how strong a proof it cannot do without, Wished what
 	// it would like where the person can give it (OpenID Connect Core section 5.5.1.1).
 	AppName        string

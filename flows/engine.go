@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,9 @@ type Engine struct {
 	Brief     brief.Store
 	Upstreams Opener
 	// Factors asks for second steps.
-	Factors   *mfa.Service
+	Factors *mfa.Service
+	// By signs people in whose organization has no identity provider.
+	By        *By
 	Looks     *Looks
 	Pages     *templates.Renderer
 	Cookies   web.Cookies
@@ -211,7 +214,7 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 	s, eff, err := e.Judge.State(ctx, Asking{
 		App: l.Request.App, Org: l.Org, Route: l.Route, Connection: l.Connection,
 		Person: l.Person, Session: l.Request.Session, Proofs: l.Proofs,
-		Started: l.Started, Force: l.Request.Force, MaxAge: l.Request.MaxAge, Arrived: l.Arrived != nil,
+		Started: l.Started, Force: l.Request.Force, MaxAge: l.Request.MaxAge, Arrived: l.Arrived != nil, Local: l.Local != nil,
 		Needed: l.Request.Needed, Wished: l.Request.Wished, Steps: true, From: e.from(r),
 	})
 	if err != nil {
@@ -219,7 +222,7 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 	}
 	t := &Turn{Engine: e, Login: l, State: s, Policy: eff}
 	if r != nil {
-		t.Remembered = e.remembered(r)
+		t.Remembered, t.Known = e.remembered(r), e.knownDevices(r)
 	}
 	return t, Decide(DefaultFlow, eff, s), nil
 }
@@ -352,6 +355,9 @@ func (e *Engine) finish(w http.ResponseWriter, r *http.Request, t *Turn, d Decis
 		Proofs: t.State.Proofs, Fresh: l.Proofs, Counting: d.Counting, Reasons: d.Reasons, Trace: l.Trace,
 	}
 	e.remember(w, r, t)
+	if slices.ContainsFunc(l.Proofs, func(p Proof) bool { return p.Connection == "" && p.Primary() }) {
+		e.makeKnown(w, r, res.Person)
+	}
 	if err := fin.Finish(w, r, res); err != nil {
 		return e.ended(r.Context(), l, err)
 	}

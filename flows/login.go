@@ -46,6 +46,9 @@ type Login struct {
 	Ceremony string     `json:"cer,omitempty"`
 	Choosing bool       `json:"cho,omitempty"`
 
+	// Local is how far somebody came who signs in by no identity provider; nil when nobody does.
+	Local *Local `json:"lcl,omitempty"`
+
 	Trace audit.Trace `json:"trc"`
 
 	stored []byte // the row as it was read, for Swap
@@ -176,7 +179,7 @@ func (login *Login) restart() {
 	login.Attempt, login.Arrived, login.Person, login.Proofs = nil, nil, "", nil
 	login.Connection, login.Identifier, login.Note, login.Keep, login.Request.Session = "", "", "", false, nil
 	login.Method, login.Ceremony, login.Choosing = "", "", false
-	login.Org, login.Route = "", RouteNone
+	login.Org, login.Route, login.Local = "", RouteNone, nil
 	if login.Request.Org != "" {
 		login.Org, login.Route = login.Request.Org, RouteNamed
 	}

@@ -91,7 +91,7 @@ func (e *Engine) rememberedOrgs(ctx context.Context, l *Login, list []Remembered
 
 // open says whether somebody could sign in to the organization now.
 func (f *OrgFacts) open(realm directory.RealmID) bool {
-	return f.Entitled && len(f.Usable) > 0 && f.Chain.Status() == directory.Active && f.Chain.Org().Realm == realm
+	return f.Entitled && (len(f.Usable) > 0 || f.Local.Any()) && f.Chain.Status() == directory.Active && f.Chain.Org().Realm == realm
 }
 
 // routeRemembered follows a card. Only what the cookie holds can be chosen.

@@ -22,6 +22,10 @@ import (
 func (e *Engine) Routes(m *web.Mux) {
 	m.Page("GET /login/{login}", e.show)
 	m.Page("POST /login/{login}/{step}", e.answer)
+	m.Page("GET /mail/{token}", e.showLink)
+	m.Page("POST /mail/{token}", e.followLink)
+	m.Page("GET /reset/{token}", e.showReset)
+	m.Page("POST /reset/{token}", e.takeReset)
 	m.Callback("GET /arrive/{connection}", e.arrive)
 	m.Callback("POST /arrive/{connection}", e.arrive)
 	m.Page("GET /connection/{connection}/metadata", e.describe)

@@ -20,6 +20,8 @@ type Judge struct {
 	Connections upstream.Connections
 	// Factors knows what people set up; nil where nothing can be.
 	Factors *mfa.Service
+	// ByPassword and ByLink say whether this installation signs people in by passwords, and by mail.
+	ByPassword, ByLink bool
 	// SignedIn says whether a running session signed in to an app in an organization. It is asked where
 	// policy wants a sign-in for each app; without it no session is one.
 	SignedIn func(ctx context.Context, home directory.OrgID, id directory.SessionID, app directory.AppID, org directory.OrgID) (bool, error)
@@ -40,6 +42,7 @@ type Asking struct {
 	Force   bool
 	MaxAge  *time.Duration
 	Arrived bool
+	Local   bool // Login.Local is set
 	// Offline says that Session is what a grant with offline access kept of one. Owned says that the session
 	// signed in to the app: it has a grant of it, or is about to get one.
 	Offline, Owned bool
@@ -55,7 +58,7 @@ type Asking struct {
 func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, error) {
 	s := State{
 		Now: j.Now(), Started: a.Started, Force: a.Force, MaxAge: a.MaxAge,
-		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Offline: a.Offline, Proofs: a.Proofs,
+		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Offline: a.Offline, Proofs: a.Proofs, Local: a.Local,
 		AppName: a.App.Name, Needed: a.Needed, Wished: a.Wished,
 	}
 	var eff policy.Effective
@@ -163,11 +166,12 @@ func (j *Judge) org(ctx context.Context, org directory.OrgID, app AppFacts) (*Or
 	if err != nil {
 		return nil, eff, err
 	}
-	facts := &OrgFacts{Chain: chain, Entitled: entitled}
+	facts := &OrgFacts{Chain: chain, Entitled: entitled, Local: j.localFacts(eff)}
 	all, err := j.Connections.ConnectionsFor(ctx, org)
 	if err != nil {
 		return nil, eff, err
 	}
+	facts.Connected = len(all) > 0
 	for _, c := range all {
 		if app.accepts(c.ID) && usable(c, chain, eff) {
 			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter, MFA: c.MFA})
@@ -184,7 +188,7 @@ func (a AppFacts) accepts(id directory.ConnectionID) bool {
 // usable says whether a connection may sign people in to the last organization of chain.
 func usable(c upstream.Connection, chain directory.Chain, eff policy.Effective) bool {
 	owned := c.Org == chain.Org().ID || c.Offered && chain.Has(c.Org)
-	return owned && c.Status == upstream.Active && policy.Protocols.In(eff).Has(string(c.Type))
+	return owned && c.Status == upstream.Active && policy.LoginMethods.In(eff).Allows(policy.SSO) && policy.Protocols.In(eff).Has(string(c.Type))
 }
 
 // person finds whom the proofs identify. A session whose proofs are worth nothing in the organization

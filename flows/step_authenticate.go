@@ -17,8 +17,11 @@ import (
 type authenticate struct{}
 
 func (authenticate) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) {
-	if s.Arrived || s.Org == nil {
+	if s.Arrived || s.Org == nil && !s.Local {
 		return false, nil, nil
+	}
+	if s.Org == nil {
+		return true, []Reason{{Text: "An address was typed whose organization has no identity provider here, or that nobody has."}}, nil
 	}
 	counting, why := s.Counting(p)
 	if slices.ContainsFunc(counting, Proof.Primary) {
@@ -26,6 +29,10 @@ func (authenticate) Wants(p policy.Effective, s State) (bool, []Reason, *fault.E
 	}
 	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.identifies(q) }) {
 		return false, why, ErrNotFresh // it was asked in this login, and asking again changes nothing
+	}
+	if s.local(p) {
+		why := append(why, s.because(p, policy.LoginMethods.Key, "The organization signs people in here."))
+		return true, why, nil
 	}
 	if len(s.Org.Usable) == 0 {
 		return false, why, ErrOrgUnavailable
@@ -44,6 +51,9 @@ func (s State) connection() ConnectionFacts {
 }
 
 func (authenticate) Ask(ctx context.Context, t *Turn) (Reply, error) {
+	if t.State.local(t.Policy) {
+		return t.askLocal()
+	}
 	id := t.State.connection().ID
 	c, err := t.Engine.Judge.Connections.ConnectionByID(ctx, id)
 	if err != nil {
@@ -65,8 +75,14 @@ func (authenticate) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	return Reply{Depart: &to, Changed: changed}, nil
 }
 
-// Take has nothing to take: this step's answer arrives from the identity provider.
-func (authenticate) Take(context.Context, *Turn, url.Values) error { return ErrOutOfOrder }
+// Take has something to take only where the organization's people sign in here: otherwise this step's answer
+// arrives from the identity provider.
+func (authenticate) Take(ctx context.Context, t *Turn, answer url.Values) error {
+	if !t.State.local(t.Policy) {
+		return ErrOutOfOrder
+	}
+	return t.takeLocal(ctx, answer)
+}
 
 // attempt makes sure that the login waits for an answer of that connection. Departing again, by
 // reload or the back button, waits for the same answer: whichever the person finishes is good.

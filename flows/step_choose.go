@@ -20,6 +20,9 @@ func (choose) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) 
 	if s.Arrived {
 		return false, nil, nil
 	}
+	if s.Org == nil && s.Local {
+		return false, nil, nil
+	}
 	if s.Org == nil {
 		if len(s.Choices) == 0 {
 			return false, nil, ErrNoOrganization
@@ -27,6 +30,9 @@ func (choose) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) 
 		return true, []Reason{{Text: "The person belongs to several organizations."}}, nil
 	}
 	if s.Person == nil {
+		if s.local(p) {
+			return false, nil, nil // its page has all ways
+		}
 		ask := !s.connected() && len(s.Org.Usable) > 1
 		return ask, []Reason{{Text: "The organization has several ways to sign in."}}, nil
 	}

@@ -28,7 +28,7 @@ const (
 )
 
 func (identify) Wants(_ policy.Effective, s State) (bool, []Reason, *fault.Error) {
-	if s.Org != nil || s.Person != nil || s.Arrived {
+	if s.Org != nil || s.Person != nil || s.Arrived || s.Local {
 		return false, nil, nil
 	}
 	return true, []Reason{{Text: "No organization is known yet."}}, nil
@@ -76,8 +76,25 @@ func (identify) Take(ctx context.Context, t *Turn, answer url.Values) error {
 	case err != nil:
 		return err
 	case !found:
-		l.Note = noteNoCompany
+		return t.elsewise(ctx)
 	}
+	return nil
+}
+
+// elsewise is what comes of an address that leads to no identity provider: the one page on which everybody
+// signs in whose organization has none, whether the address, its domain or anybody behind it exists (S31).
+// Where the platform lets nobody sign in so, and for a handle, the page says that there is no company.
+func (t *Turn) elsewise(ctx context.Context) error {
+	l := t.Login
+	p, err := t.Engine.Judge.Directory.RealmPolicy(ctx, l.Request.Realm)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(l.Identifier, "@") || !t.Engine.Judge.localLimit(p).Any() {
+		l.Note = noteNoCompany
+		return nil
+	}
+	l.Local = &Local{Address: l.Identifier}
 	return nil
 }
 
@@ -111,7 +128,10 @@ func (e *Engine) routeIdentifier(ctx context.Context, l *Login, typed string) (b
 	if err != nil {
 		return false, err
 	}
-	if !facts.Entitled || facts.Chain.Status() != directory.Active || len(facts.Usable) == 0 {
+	if !facts.Entitled || facts.Chain.Status() != directory.Active {
+		return false, nil
+	}
+	if len(facts.Usable) == 0 {
 		return false, nil
 	}
 	l.Org, l.Route, l.Connection = org, RouteIdentifier, con

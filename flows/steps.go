@@ -36,6 +36,7 @@ type Turn struct {
 	State      State
 	Policy     policy.Effective
 	Remembered []Remembered // what this browser used before
+	Known      []knownDevice
 }
 
 // Reply is how a step asks: a page, a departure, or neither when it went on by itself.

@@ -70,6 +70,14 @@ func (r *Rule[T]) In(e Effective) T {
 	return e.folded.slots[r.slot-1].value.(T)
 }
 
+// LimitIn is the loosest value that a level below could set.
+func (r *Rule[T]) LimitIn(e Effective) T {
+	if e.folded == nil || r.slot == 0 {
+		return r.Strictest
+	}
+	return e.folded.slots[r.slot-1].limit.(T)
+}
+
 // rule is a Rule whose type was put aside, for the table and the fold. Values given to it are T.
 type rule interface {
 	key() string

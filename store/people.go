@@ -7,7 +7,10 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 )
 
-var _ directory.People = (*Store)(nil)
+var (
+	_ directory.People   = (*Store)(nil)
+	_ directory.Accounts = (*Store)(nil)
+)
 
 const (
 	personColumns = `p.id, p.realm_id, p.home_id, p.name, p.given, p.family, p.locale, p.email, p.email_since, p.email_proved,
@@ -81,6 +84,14 @@ func (s *Store) PersonByIdentifier(ctx context.Context, home directory.OrgID, ki
 	err = s.one(ctx, directory.ErrPersonNotFound, "SELECT "+personColumns+` FROM identifiers i JOIN people p ON p.id = i.person_id
 		WHERE i.scope_id = $1 AND i.kind = $2 AND i.value = $3`, func(r *row) { p = r.person() }, scope, kind, value)
 	return p, err
+}
+
+// PeopleByIdentifier lists whom an identifier means anywhere in the realm.
+func (s *Store) PeopleByIdentifier(ctx context.Context, realm directory.RealmID, kind, value string) ([]directory.Person, error) {
+	var list []directory.Person
+	_, err := s.rows(ctx, "SELECT "+personColumns+` FROM identifiers i CROSS JOIN people p
+		WHERE i.value = $1 AND i.kind = $2 AND p.id = i.person_id AND p.realm_id = $3 LIMIT 3`, func(r *row) { list = append(list, r.person()) }, value, kind, realm)
+	return list, err
 }
 
 // identScope says within what the identifiers of people at home in an organization are unique.

@@ -22,6 +22,7 @@ import (
 	"github.com/vestibule-id/vestibule/delivery/sms"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/password"
 	"github.com/vestibule-id/vestibule/store"
 )
 
@@ -40,7 +41,9 @@ type settings struct {
 	Proxies      web.Proxies
 	ProxyHeaders bool // everybody's forwarding headers are believed: the operator said so
 	Limits       broker.Limits
-	SMTP         mail.SMTP // the mail server; Host "" is none
+	Cost         password.Cost // of hashing passwords
+	Breached     string        // a file of `vestibule passwords list`; "" is none
+	SMTP         mail.SMTP     // the mail server; Host "" is none
 	SMTPPassword string
 	MailFrom     netmail.Address
 	// Gateway takes text messages; Host "" is none.
@@ -132,6 +135,15 @@ var options = []option{
 	{key: "limits.stories_per_app", form: "count/time or off", otherwise: "10000/hour", example: "10000/hour",
 		help: "How many traces of failed sign-ins may be left for one app.",
 		set:  func(s *settings, v string) error { return limit(&s.Limits.StoriesPerApp, v) }},
+	{key: "limits.passwords_per_network", form: "count/time or off", otherwise: "600/min", example: "600/min",
+		help: "How many passwords one network may type, and how many links by e-mail it may ask for.",
+		set:  func(s *settings, v string) error { return limit(&s.Limits.PasswordsPerNetwork, v) }},
+	{key: "passwords.cost", form: "m=KiB,t=passes,p=lanes", otherwise: "m=7168,t=5,p=1", example: "m=19456,t=2,p=1",
+		help: "What hashing a password with argon2id takes. Whoever signs in with a hash of another cost gets a new one on the way.",
+		set:  func(s *settings, v string) (err error) { s.Cost, err = password.ParseCost(v); return err }},
+	{key: "passwords.breached", form: "file", otherwise: "none: the list in the program alone", example: "/etc/vestibule/leaked.list",
+		help: "Passwords that password.block_common refuses besides those that everybody knows, as `vestibule passwords list` writes them.",
+		set:  func(s *settings, v string) error { s.Breached = v; return nil }},
 	{key: "smtp", form: "smtp:// or smtps:// address", otherwise: "none: no e-mail is sent", example: "smtp://vestibule@mail.example.com:587", secret: true,
 		help: "The mail server that takes all e-mail: smtp:// with STARTTLS, which it must offer, smtps:// with TLS from the first byte; `?tls=none` behind smtp:// for one on the same machine or private network.",
 		set:  func(s *settings, v string) (err error) { s.SMTP, err = mail.Server(v); return plainly(err) }},
@@ -282,7 +294,7 @@ func (s *settings) openBeside(ctx context.Context, log *slog.Logger) (*store.Sto
 
 // house is the configuration of the whole, as wire.go builds it.
 func (s *settings) house(log *slog.Logger, own func() []netip.AddrPort) config {
-	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Messages: s.messages(own), Proxies: s.Proxies,
+	return config{Issuer: s.Issuer, Database: s.Database, Key: s.Key, KeyFile: s.KeyFile, Redis: s.Redis, AnchorFile: s.AnchorFile, Own: own, Limits: s.Limits, Cost: s.Cost, Breached: s.Breached, Messages: s.messages(own), Proxies: s.Proxies,
 		Development: s.Development, Real: !s.Development, Log: log, Now: s.now}
 }
 

@@ -21,7 +21,7 @@ func runPasswords(ctx context.Context, args []string, out, errs io.Writer) error
 	return runSub(ctx, "passwords", passwordCommands, args, out, errs)
 }
 
-const aboutPasswordsList = `It writes a file that serve reads. FILEs have one password on each line, or one
+const aboutPasswordsList = `It writes a file that serve reads (passwords.breached). FILEs have one password on each line, or one
 SHA-1 of a password in hexadecimal, perhaps with a colon and how often it was seen behind it, as the files of
 Have I Been Pwned have. "-" is the standard input. Passwords cannot be read out of a list.`
 

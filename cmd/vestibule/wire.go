@@ -30,6 +30,7 @@ import (
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/mfa"
+	"github.com/vestibule-id/vestibule/password"
 	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/store"
 	"github.com/vestibule-id/vestibule/templates"
@@ -47,6 +48,8 @@ type config struct {
 	Own         func() []netip.AddrPort // what this process listens on
 	Proxies     web.Proxies
 	Limits      broker.Limits
+	Cost        password.Cost // of hashing passwords; the zero Cost is the usual one
+	Breached    string        // a file with a list of passwords that nobody may use; "" is none
 	Messages    messaging
 	Development bool // error pages tell the cause
 	Real        bool // nothing that a made-up provider signs is believed (S54)
@@ -142,7 +145,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	h.directory = &directory.Service{
-		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db, Passwords: db,
+		Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db, Revocations: db, Passwords: db, Accounts: db,
 		Tx: db, Audit: db, Now: c.Now, AppName: appName(db),
 	}
 	h.connections = &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: c.Now}
@@ -159,9 +162,15 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 	if h.factors, err = h.secondSteps(ctx, c, short); err != nil {
 		return err
 	}
-	judge := &flows.Judge{Directory: h.directory, Connections: db, Factors: h.factors, SignedIn: signedIn(db), Now: c.Now}
+	judge := &flows.Judge{
+		Directory: h.directory, Connections: db, Factors: h.factors, SignedIn: signedIn(db), Now: c.Now, ByPassword: true, ByLink: h.messages.Offers().Mail,
+	}
+	by, err := h.bylocal(c, counter)
+	if err != nil {
+		return err
+	}
 	h.engine = &flows.Engine{
-		Judge: judge, Brief: short, Factors: h.factors, Upstreams: h.opener(c, call("provider")), Looks: looks, Pages: h.pages, Cookies: h.cookies,
+		Judge: judge, Brief: short, Factors: h.factors, By: by, Upstreams: h.opener(c, call("provider")), Looks: looks, Pages: h.pages, Cookies: h.cookies,
 		Traces: db, Now: c.Now, Log: c.Log, Origin: c.Issuer, Address: c.Proxies.Address,
 		Stories: flows.Stories{Counter: counter, PerNetwork: c.Limits.StoriesPerNetwork, PerApp: c.Limits.StoriesPerApp},
 	}

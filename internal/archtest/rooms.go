@@ -51,7 +51,7 @@ var rooms = []room{
 	{name: "delivery/*", floor: 4, may: []string{"delivery", "templates", "themes", "audit", "internal/outbound"},
 		why: "one sender each; what did not arrive stands in the record"},
 	{name: "scim", floor: 4, may: []string{"directory", "audit", "internal/web"}, why: "a protocol with errors of its own"},
-	{name: "flows", floor: 4, may: []string{"broker/upstream", "mfa", "directory", "policy", "templates", "themes", "delivery", "audit",
+	{name: "flows", floor: 4, may: []string{"broker/upstream", "mfa", "password", "directory", "policy", "templates", "themes", "delivery", "audit",
 		"internal/web", "internal/brief"}, why: "leads a browser through a login, and never knows the broker"},
 
 	{name: "broker", floor: 5, may: []string{"flows", "broker/upstream", "directory", "policy", "templates", "themes", "delivery", "audit",

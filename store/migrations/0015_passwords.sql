@@ -13,6 +13,9 @@ CREATE TABLE passwords (
 CREATE UNIQUE INDEX passwords_current ON passwords (person_id) WHERE state = 'current';
 CREATE INDEX passwords_person ON passwords (person_id, home_id, set_at, id);
 
+-- An address that is typed where no organization is known yet may mean people of several.
+CREATE INDEX identifiers_value ON identifiers (value, kind);
+
 -- Leaky buckets of guesses: empty_at is when one is empty, if nothing is added.
 CREATE TABLE guesses (
   realm_id {id}  NOT NULL,

@@ -97,6 +97,7 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.AccessByHash(w.ctx, v.Opaque.Hash))
 	add(w.CalledBack(w.ctx, v.Org.ID, "jti-"+v.Org.Handle))
 	add(w.Theme(w.ctx, v.Org.ID))
+	add(w.PeopleByIdentifier(w.ctx, v.Realm.ID, "email", v.Person.Email))
 	add(w.PasswordOf(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.EarlierPasswords(w.ctx, v.Org.ID, v.Person.ID, 10))
 	add(w.ConsentsOf(w.ctx, v.Org.ID, v.Person.ID))
@@ -194,6 +195,10 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 		},
 		"UpdatePerson": func() string {
 			return refused(w.UpdatePerson(ctx, stranger, o.Person.ID, func(p *directory.Person) error { p.Name = "Mallory"; return nil }), directory.ErrPersonNotFound)
+		},
+		"PeopleByIdentifier": func() string {
+			list, err := w.PeopleByIdentifier(ctx, strangeRealm, "email", o.Person.Email)
+			return leak(err, otherRealm && len(list) > 0, list)
 		},
 		"PasswordOf": func() string {
 			p, err := w.PasswordOf(ctx, stranger, o.Person.ID)

@@ -34,6 +34,7 @@ type Store interface {
 	directory.Entitlements
 	directory.Policies
 	directory.Passwords
+	directory.Accounts
 	flows.Guesses
 	directory.Tx
 	upstream.Connections

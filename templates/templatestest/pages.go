@@ -5,7 +5,7 @@ import "github.com/vestibule-id/vestibule/templates"
 // Pages is one realistic example of every state of every page of a login.
 func Pages() []templates.Page {
 	pages := append(append(identifyPages(), choosePages()...), stepPages()...)
-	return append(append(pages, endPages()...), faultPages()...)
+	return append(append(append(pages, localPages()...), endPages()...), faultPages()...)
 }
 
 const (
