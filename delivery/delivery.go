@@ -146,6 +146,12 @@ func Fail(class string, cause error) error { return &failure{class: class, cause
 // Never is a failure that no other try mends.
 func Never(class string, cause error) error { return &failure{class: class, final: true, cause: cause} }
 
+// Final says whether an error of Send is one that no other try mends.
+func Final(err error) bool {
+	_, final := classOf(err)
+	return final
+}
+
 // classOf reads an error of Send.
 func classOf(err error) (class string, final bool) {
 	if f, ok := errors.AsType[*failure](err); ok {

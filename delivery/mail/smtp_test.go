@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/delivery/mail"
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/smtptest"
@@ -156,6 +157,10 @@ func TestWhatAServerSaysIsClassedAndItsWordsStayOut(t *testing.T) {
 				c.change(out)
 			}
 			err := out.Deliver(t.Context(), letter)
+			// Of what a server says, 5yz to a message alone is for ever.
+			if final := strings.HasPrefix(c.class, "smtp 5"); delivery.Final(err) != final {
+				t.Errorf("%v is final: %v", err, !final)
+			}
 			if class(err) != c.class || len(s.Taken()) != 0 {
 				t.Errorf("%v, %d taken", err, len(s.Taken()))
 			}

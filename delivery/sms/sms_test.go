@@ -90,8 +90,12 @@ func TestAGatewayCanTellThatItIsUs(t *testing.T) {
 
 func TestWhatAGatewaySaysIsClassed(t *testing.T) {
 	for status, want := range map[int]string{200: "", 204: "", 302: "redirect", 400: "status 400", 401: "status 401", 404: "status 404", 408: "status 408", 429: "status 429", 500: "status 500", 503: "status 503"} {
-		if got := class(open(t, &gateway{status: status}).Deliver(t.Context(), message)); got != want {
+		err := open(t, &gateway{status: status}).Deliver(t.Context(), message)
+		if got := class(err); got != want {
 			t.Errorf("%d is %q, not %q", status, got, want)
+		}
+		if final := status/100 == 4 && status != 408 && status != 429; delivery.Final(err) != final {
+			t.Errorf("%d is final: %v", status, !final)
 		}
 	}
 	closed := open(t, &gateway{status: 200})
