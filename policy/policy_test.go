@@ -361,11 +361,7 @@ func BenchmarkReadAResolvedPolicy(b *testing.B) {
 	}
 }
 
-func TestResolvingIsFastAndReadingAllocatesNothing(t *testing.T) {
-	r := testing.Benchmark(BenchmarkResolveAtDepthEight)
-	if per := time.Duration(r.NsPerOp()); per > 200*time.Microsecond {
-		t.Errorf("resolving eight levels takes %v", per)
-	}
+func TestReadingAllocatesNothing(t *testing.T) {
 	e, _ := Resolve(deep())
 	if n := testing.AllocsPerRun(100, func() {
 		_ = SessionLifetime.In(e)
