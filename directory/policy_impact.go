@@ -4,6 +4,7 @@ package directory
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ type PolicyReach interface {
 	PolicyDocsAfter(ctx context.Context, after string, n int) ([]LevelDoc, error)
 	// SessionsOver counts the running sessions that org would accept no longer.
 	SessionsOver(ctx context.Context, org OrgID, a SessionAges) (int, error)
+	// MembersWithout counts the active members of org who set up none of the methods. mailed leaves out those
+	// who have a good e-mail address.
+	MembersWithout(ctx context.Context, org OrgID, now time.Time, methods []policy.Method, mailed bool) (int, error)
 }
 
 // LevelDoc is the document of the realm, organization or app with an id; "" is the platform.
@@ -47,6 +51,7 @@ type PolicyImpact struct {
 	Organizations int // whose effective values change
 	Named         []OrgImpact
 	Sessions      int // running sessions that end: their people sign in again
+	Enrol         int // people who must set up a second step, unless their identity provider asks for one
 	LockedOut     int // organizations in which nobody could sign in any more
 }
 
@@ -55,6 +60,7 @@ type OrgImpact struct {
 	Org       Org
 	Changes   []policy.Difference
 	Sessions  int
+	Enrol     int
 	LockedOut []string // why nobody could sign in; empty where somebody can
 }
 
@@ -212,6 +218,12 @@ func (t *trial) org(ctx context.Context, chain Chain) error {
 			return err
 		}
 	}
+	if wanted, was := stepsOf(after), stepsOf(before); wanted != was && wanted.asked {
+		mail := slices.Contains(wanted.methods(), policy.Email)
+		if o.Enrol, err = t.reach.MembersWithout(ctx, chain.Org().ID, t.now, wanted.methods(), mail); err != nil {
+			return err
+		}
+	}
 	if len(policy.Blocked(before)) == 0 {
 		o.LockedOut = policy.Blocked(after)
 	}
@@ -219,10 +231,26 @@ func (t *trial) org(ctx context.Context, chain Chain) error {
 	return nil
 }
 
+// steps are what a policy wants of second steps.
+type steps struct {
+	asked, resistant bool
+	allowed          policy.Set
+}
+
+func stepsOf(p policy.Effective) steps {
+	return steps{policy.MFARequirement.In(p) != policy.Off, policy.MFAPhishingResistant.In(p), policy.MFAMethods.In(p)}
+}
+
+// methods are those that are enough.
+func (s steps) methods() []policy.Method {
+	return slices.DeleteFunc(s.allowed.Methods(), func(m policy.Method) bool { return s.resistant && m.Class() != policy.PhishingResistant })
+}
+
 // count adds an organization. Whoever is locked out is named before the others.
 func (t *trial) count(o OrgImpact) {
 	t.impact.Organizations++
 	t.impact.Sessions += o.Sessions
+	t.impact.Enrol += o.Enrol
 	if len(o.LockedOut) > 0 {
 		if t.impact.LockedOut++; t.impact.LockedOut == 1 {
 			t.impact.Named = append([]OrgImpact{o}, t.impact.Named...)

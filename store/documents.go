@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
+	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/themes"
 )
 
@@ -131,6 +133,27 @@ func (s *Store) SessionsOver(ctx context.Context, org directory.OrgID, a directo
 	_, err = s.rows(ctx, `SELECT COUNT(*) FROM session_orgs o JOIN sessions v ON v.id = o.session_id
 		WHERE o.org_id = $1 AND v.ended_at = 0 AND v.ends_at > $2 AND o.held > $2 AND o.since > $3 AND o.seen > $4 AND (o.since <= $5 OR o.seen <= $6)`,
 		func(r *row) { n = int(r.int()) }, org, a.Now, a.Now.Add(-a.WasLife), a.Now.Add(-a.WasIdle), a.Now.Add(-a.Life), a.Now.Add(-a.Idle))
+	return n, err
+}
+
+// mostMethods is how many methods one statement asks for.
+const mostMethods = 6
+
+// MembersWithout counts the active members of org who set up none of the methods.
+func (s *Store) MembersWithout(ctx context.Context, org directory.OrgID, now time.Time, methods []policy.Method, mailed bool) (n int, err error) {
+	args := []any{org, now, mailed}
+	for i := range mostMethods {
+		m := policy.Method("")
+		if i < len(methods) {
+			m = methods[i]
+		}
+		args = append(args, string(m))
+	}
+	_, err = s.rows(ctx, `SELECT COUNT(*) FROM memberships m JOIN people p ON p.id = m.person_id
+		WHERE m.org_id = $1 AND m.status = 'active' AND (m.until = 0 OR m.until > $2)
+		AND NOT ($3 = 1 AND (p.email_since > 0 OR p.email_proved > 0))
+		AND NOT EXISTS (SELECT 1 FROM factors f WHERE f.person_id = m.person_id AND f.method IN ($4, $5, $6, $7, $8, $9))`,
+		func(r *row) { n = int(r.int()) }, args...)
 	return n, err
 }
 

@@ -380,6 +380,9 @@ func printImpact(out io.Writer, i directory.PolicyImpact) {
 		if o.Sessions > 0 {
 			fmt.Fprintf(out, "    %s end: their people sign in again\n", countOf(o.Sessions, "session"))
 		}
+		if o.Enrol > 0 {
+			fmt.Fprintf(out, "    %s must set up a second step, unless their identity provider asks for one\n", peopleOf(o.Enrol))
+		}
 		for _, why := range o.LockedOut {
 			fmt.Fprintf(out, "    NOBODY CAN SIGN IN: %s\n", why)
 		}
@@ -390,9 +393,19 @@ func printImpact(out io.Writer, i directory.PolicyImpact) {
 	if i.Sessions > 0 {
 		fmt.Fprintf(out, "%s end altogether.\n", countOf(i.Sessions, "session"))
 	}
+	if i.Enrol > 0 {
+		fmt.Fprintf(out, "%s must set up a second step altogether.\n", peopleOf(i.Enrol))
+	}
 	if i.LockedOut > 0 {
 		fmt.Fprintf(out, "In %s nobody could sign in. That needs --confirm.\n", countOf(i.LockedOut, "organization"))
 	}
+}
+
+func peopleOf(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return strconv.Itoa(n) + " people"
 }
 
 func countOf(n int, what string) string {

@@ -175,6 +175,14 @@ func TestAPreviewCountsTheSessionsThatEnd(t *testing.T) {
 	if code, fault := young.silently(w, in(c.org)); code == "" {
 		t.Errorf("the session that was not counted ended: %s", fault)
 	}
+	wishes.Values = map[string]json.RawMessage{"mfa.requirement": json.RawMessage(`"always"`), "mfa.methods": json.RawMessage(`["passkey"]`)}
+	if impact, err = w.h.directory.PolicyImpact(t.Context(), operator, w.h.store, directory.PolicyLevel{Org: c.org}, "", wishes); err != nil || impact.Enrol != 1 || impact.Sessions != 0 {
+		t.Errorf("%+v, %v", impact, err)
+	}
+	wishes.Values["mfa.methods"] = json.RawMessage(`["passkey","email"]`) // which everybody with an address has
+	if impact, err = w.h.directory.PolicyImpact(t.Context(), operator, w.h.store, directory.PolicyLevel{Org: c.org}, "", wishes); err != nil || impact.Enrol != 0 {
+		t.Errorf("%+v, %v", impact, err)
+	}
 	stranger := directory.Actor{Kind: "somebody"}
 	if _, err := w.h.directory.PolicyImpact(t.Context(), stranger, w.h.store, directory.PolicyLevel{Org: c.org}, "", wishes); err == nil {
 		t.Error("anybody may look at what a change would do")

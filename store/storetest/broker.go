@@ -380,6 +380,58 @@ func documents(t *testing.T, w *World) {
 	is(t, w.PutPolicyChange(w.ctx, directory.PolicyLevel{Org: "org_none"}, directory.PolicyChange{}), directory.ErrOrgNotFound)
 }
 
+// over is a change after which no session goes on.
+func over(now time.Time) directory.SessionAges {
+	return directory.SessionAges{Now: now, WasLife: time.Hour, WasIdle: time.Hour}
+}
+
+// What a change of policy would do is counted on what there is.
+func reach(t *testing.T, w *World) {
+	for _, at := range []directory.PolicyLevel{{}, {Realm: w.acme.Realm.ID}, {Org: w.acme.Org.ID}, {App: w.acme.App.ID}} {
+		ok(t, w.PutPolicyDoc(w.ctx, at, directory.PolicyDoc{Values: map[string]json.RawMessage{"session.lifetime": json.RawMessage(`"8h"`)}}))
+	}
+	ok(t, w.PutTheme(w.ctx, w.mex.Org.ID, themes.Theme{Brand: "#112233"}))
+	found := map[string]bool{}
+	for after := ""; ; {
+		docs, err := w.PolicyDocsAfter(w.ctx, after, 2)
+		ok(t, err)
+		for _, d := range docs {
+			same(t, []any{d.ID > after, d.Doc.Version, string(d.Doc.Values["session.lifetime"])}, []any{true, int64(1), `"8h"`})
+			found[d.ID], after = true, d.ID
+		}
+		if len(docs) < 2 {
+			break
+		}
+	}
+	same(t, found, map[string]bool{string(w.acme.Realm.ID): true, string(w.acme.Org.ID): true, string(w.acme.App.ID): true})
+
+	now, org := w.clock.Now(), w.acme.Org.ID
+	count := func(a directory.SessionAges) int { n, err := w.SessionsOver(w.ctx, org, a); ok(t, err); return n }
+	hour := directory.SessionAges{Now: now.Add(10 * time.Minute), Life: time.Hour, Idle: time.Hour, WasLife: time.Hour, WasIdle: time.Hour}
+	same(t, count(hour), 0)
+	shorter := hour
+	shorter.Life = 5 * time.Minute
+	same(t, count(shorter), 1)
+	busier := hour
+	busier.Idle = 5 * time.Minute
+	same(t, count(busier), 1)
+	gone := shorter
+	gone.WasIdle = 5 * time.Minute // it was over before the change
+	same(t, count(gone), 0)
+	ok(t, w.UpdateSession(w.ctx, org, w.acme.Session.ID, func(s *broker.Session) error { s.Ended = now; return nil }))
+	same(t, count(shorter), 0)
+
+	without := func(mailed bool, methods ...policy.Method) int {
+		n, err := w.MembersWithout(w.ctx, org, now, methods, mailed)
+		ok(t, err)
+		return n
+	}
+	had := policy.Method(w.acme.Factor.Method)
+	same(t, []int{without(false), without(false, had), without(false, "other"), without(true, "other"), without(false, "other", had)}, []int{1, 0, 1, 0, 0})
+	ok(t, w.PutMembership(w.ctx, org, directory.Membership{Org: org, Person: w.acme.Person.ID, Kind: "member", Status: directory.Suspended, Source: "manual"}))
+	same(t, without(false), 0)
+}
+
 func spent(t *testing.T, w *World) {
 	until := w.clock.Now().Add(time.Hour)
 	spend := func(org directory.OrgID, kind, key string) error { return w.Spend(w.ctx, org, kind, key, until) }

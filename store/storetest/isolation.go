@@ -37,7 +37,7 @@ var global = map[string]string{
 	"RegistrationTokenList": "the platform's", "RemoveRegistrationToken": "the platform's",
 	"RealmList": "the platform's: for export", "AppList": "apps are the platform's",
 	"InTx": "", "Revision": "", "Brief": "", "Counter": "", "PolicyDoc": "names its level", "PutPolicyDoc": "names its level",
-	"PutPolicyChange": "names its level", "PolicyChanges": "names its level",
+	"PutPolicyChange": "names its level", "PolicyChanges": "names its level", "PolicyDocsAfter": "the platform's",
 }
 
 // isolation walks every method of every interface: what one organization (or realm) may do with its own
@@ -137,6 +137,22 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 		"OrgByHandle": func() string {
 			id, err := w.OrgByHandle(ctx, strangeRealm, o.Org.Handle)
 			return leak(err, otherRealm && id != "", id)
+		},
+		"MembersWithout": func() string {
+			n, err := w.MembersWithout(ctx, stranger, now, nil, false)
+			if err != nil {
+				return err.Error()
+			}
+			both, err := w.MembersWithout(ctx, o.Org.ID, now, nil, false)
+			return leak(err, n != 1 || both != 1, n) // each its own
+		},
+		"SessionsOver": func() string {
+			before, err := w.SessionsOver(ctx, o.Org.ID, over(now))
+			if err != nil || before != 1 {
+				return fmt.Sprint("the owner counts ", before, err)
+			}
+			n, err := w.SessionsOver(ctx, stranger, over(now))
+			return leak(err, n != 1, n) // its own, and no more
 		},
 		"OrgList": func() string {
 			list, err := w.OrgList(ctx, strangeRealm)

@@ -33,6 +33,7 @@ type Store interface {
 	directory.Identities
 	directory.Entitlements
 	directory.Policies
+	directory.PolicyReach
 	directory.Passwords
 	directory.Accounts
 	flows.Guesses
@@ -115,6 +116,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"factors":       factors,
 		"tries":         tries,
 		"documents":     documents,
+		"reach":         reach,
 		"spent":         spent,
 		"traces":        traces,
 		"transactions":  transactions,
