@@ -22,6 +22,7 @@ var arrivals = []struct {
 }{
 	{"Sign in as Dana Reyes", []string{"Continue as Dana Reyes"}, "TechCorp Inc", "dana@techcorp.example"},
 	{"Sign in as Mei Tanaka", []string{"Continue as Mei Tanaka"}, "GlobalRetail Co", "mei@globalretail.example"},
+	{"Sign in as Carmen Delgado", []string{"Sign in"}, "Harbor Supplies", "carmen@harborsupplies.example"},
 	{"Sign in as Olivia Grant", []string{"Continue as Olivia Grant", "Acme Bank"}, "Acme Bank", "olivia@mightybank.example"},
 	{"Sign in as Avery Cole", []string{"Continue as Avery Cole"}, "Acme Bank", "avery@acmebank.example"},
 	{"Sign in as Lucía Herrera", []string{"Continue as Lucía Herrera"}, "MexBanco", "lucia@mexbanco.example"},
@@ -76,6 +77,9 @@ func arrive(t *testing.T, d *demonstration, button string, presses []string, org
 	p := browsertest.New(t, browsertest.Options{})
 	p.Goto(d.issuer)
 	p.Click(button)
+	if org == "Harbor Supplies" { // which has no identity provider
+		p.Fill("Password", "lanterns at dusk")
+	}
 	for _, what := range presses {
 		p.Click(what)
 	}

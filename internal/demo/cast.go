@@ -28,7 +28,7 @@ type company struct {
 	part          string // what it is part of, for its card
 	domain        string
 	contact       string
-	idp           string // what its people call their identity provider
+	idp           string // what its people call their identity provider; "" has none, and signs them in here
 	kind          fakeidp.Kind
 	style         fakeidp.Style
 	offered       bool // descendants may use its identity provider too
@@ -71,6 +71,15 @@ func cast() []*company {
 			people: []fakeidp.Person{
 				person("mei", "Mei Tanaka", "globalretail.example"),
 				person("jonas", "Jonas Weber", "globalretail.example"),
+			},
+		},
+		{
+			handle: "harbor", realm: realmMain, name: "Harbor Supplies", domain: "harborsupplies.example", contact: "help@harborsupplies.example",
+			app:   payments,
+			facts: [2]string{"No identity provider: password, or a link by mail", "Carmen’s password is “lanterns at dusk”"},
+			people: []fakeidp.Person{
+				person("carmen", "Carmen Delgado", "harborsupplies.example"),
+				person("felix", "Felix Adler", "harborsupplies.example"),
 			},
 		},
 		{
@@ -123,6 +132,9 @@ func person(id, name, domain string, amr ...string) fakeidp.Person {
 	}
 }
 
+// hashOfLanterns is what is kept of “lanterns at dusk”, which the first page says aloud.
+const hashOfLanterns = "$argon2id$v=19$m=7168,t=5,p=1$J6HYtaNxa1OtOGxX10kUhw$kkqCQp0zQiWC2kqCICjQ+bdfeBRhYwcue7I/alDWFjQ"
+
 // owner is made before anybody signs in: she owns a bank and works at its children too.
 const (
 	ownerOf = "mightybank-americas"
@@ -147,7 +159,9 @@ var relyingParties = []relyingParty{
 func doorsOfCast() []string {
 	var out []string
 	for _, c := range cast() {
-		out = append(out, c.handle)
+		if c.idp != "" {
+			out = append(out, c.handle)
+		}
 	}
 	for _, r := range relyingParties {
 		out = append(out, r.handle)

@@ -102,6 +102,9 @@ func (w *World) Start(ctx context.Context, h House) error {
 		return err
 	}
 	for _, c := range w.companies {
+		if c.idp == "" {
+			continue
+		}
 		if err := w.openProvider(c); err != nil {
 			return err
 		}

@@ -88,7 +88,7 @@ func (w *World) first(out http.ResponseWriter, r *http.Request) error {
 func (w *World) signInURL(c *company) string {
 	a := w.apps[c.app]
 	q := url.Values{"login_hint": {c.first().Email}}
-	if a.realm != c.realm {
+	if a.realm != c.realm || c.idp == "" {
 		q.Set("organization", c.asked())
 	}
 	return a.base + "/login?" + q.Encode()

@@ -87,6 +87,9 @@ func (k *kept) save(dir string) error {
 // fillKept makes the keys and secrets that are not there yet.
 func (w *World) fillKept() error {
 	for _, c := range cast() {
+		if c.idp == "" {
+			continue
+		}
 		if err := w.keepCompany(c); err != nil {
 			return err
 		}

@@ -21,15 +21,18 @@ const slow = 15 * time.Second
 // makeCompanies gives every company its provider, on the door that it listens at.
 func (w *World) makeCompanies() error {
 	for _, c := range cast() {
-		key, err := fakeidp.ParseKey([]byte(w.kept.Keys[c.handle]))
-		if err != nil {
-			return ErrFile.With(err)
-		}
 		theme, err := themes.ShippedTheme(c.handle)
 		if err != nil {
 			return err
 		}
 		c.logo, c.logoDark, c.locale, c.brand = theme.Logo, theme.LogoDark, theme.Locale, "brand-"+c.handle
+		if w.companies = append(w.companies, c); c.idp == "" {
+			continue
+		}
+		key, err := fakeidp.ParseKey([]byte(w.kept.Keys[c.handle]))
+		if err != nil {
+			return ErrFile.With(err)
+		}
 		people := c.people
 		for _, s := range stunts() {
 			if s.company == c.handle {
@@ -41,7 +44,6 @@ func (w *World) makeCompanies() error {
 			Look: fakeidp.Look{Style: c.style, Brand: theme.Brand}, Foreign: foreigner(c),
 			Delay: slow, Keys: []*fakeidp.Key{key}, Now: w.now,
 		}
-		w.companies = append(w.companies, c)
 	}
 	return nil
 }

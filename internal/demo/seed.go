@@ -53,7 +53,11 @@ func (w *World) seedCompany(ctx context.Context, c *company) error {
 	if err := w.seedTheme(ctx, c); err != nil {
 		return err
 	}
-	if err := w.seedConnection(ctx, c); err != nil {
+	if c.idp != "" {
+		if err := w.seedConnection(ctx, c); err != nil {
+			return err
+		}
+	} else if err := w.seedPeople(ctx, c); err != nil {
 		return err
 	}
 	if err := w.seedDomain(ctx, c); err != nil {
@@ -175,6 +179,32 @@ func (w *World) seedPolicy(ctx context.Context, c *company) error {
 		return err
 	}
 	return w.Directory.SetPolicy(ctx, operator, c.org, c.policy)
+}
+
+// seedPeople makes the people of a company that has no identity provider to bring them. The first has a
+// password; the others choose one by mail.
+func (w *World) seedPeople(ctx context.Context, c *company) error {
+	for i, who := range c.people {
+		_, err := w.Directory.PersonByIdentifier(ctx, c.org, "email", who.Email)
+		if !errors.Is(err, directory.ErrPersonNotFound) {
+			return err
+		}
+		now := w.now()
+		p := directory.Person{
+			ID: directory.NewPersonID(now), Realm: w.realms[c.realm], Home: c.org, Name: who.Name, Given: who.Given, Family: who.Family,
+			Email: who.Email, EmailSince: now, Status: directory.Active, Source: "manual", CreatedAt: now,
+		}
+		if err := w.Directory.AddPerson(ctx, operator, p, []directory.Identifier{{Kind: "email", Value: who.Email, VerifiedAt: now}}); err != nil {
+			return err
+		}
+		if i > 0 {
+			continue
+		}
+		if err := w.Directory.SetPassword(ctx, operator, c.org, p.ID, directory.NewPassword{Hash: hashOfLanterns, Source: directory.Imported}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // seedOwner makes the one person who is there before she first signs in, and a member of several
