@@ -108,7 +108,10 @@ type State struct {
 	// Arrived: an assertion is here that names nobody of ours yet.
 	Arrived bool
 	// Local: this login goes by no identity provider.
-	Local  bool
+	Local bool
+	// Kept: the person's address is at a domain whose people sign in through the identity provider alone
+	// (login.sso_required). Looked up where a proof of the person's own is there to be judged.
+	Kept   bool
 	Person *PersonFacts // nil: nobody is proved
 	// AppName is what people know the app as. Needed is how strong a proof it cannot do without, Wished what
 	// it would like where the person can give it (OpenID Connect Core section 5.5.1.1).
@@ -229,6 +232,10 @@ func (s State) Counting(p policy.Effective) ([]Proof, []Reason) {
 		if !s.counts(proof) {
 			continue
 		}
+		if r, ok := s.allowed(p, proof); !ok {
+			why = append(why, r)
+			continue
+		}
 		if r, ok := s.fresh(p, proof); !ok {
 			why = append(why, r)
 			continue
@@ -240,6 +247,31 @@ func (s State) Counting(p policy.Effective) ([]Proof, []Reason) {
 		out = append(out[:at], append([]Proof{proof}, out[at:]...)...)
 	}
 	return out, why
+}
+
+// allowed says whether the policy of now lets people sign in as a proof of their own was given: a password of
+// yesterday is none today where passwords were taken away, or the identity provider was made the only way. A
+// passkey that may not be the first step may be the second.
+func (s State) allowed(p policy.Effective, q Proof) (Reason, bool) {
+	switch {
+	case q.Connection != "" || !q.Primary():
+		return Reason{}, true
+	case q.Method == policy.Passkey && policy.MFAMethods.In(p).Allows(policy.Passkey):
+		return Reason{}, true
+	case !policy.LoginMethods.In(p).Allows(q.Method):
+		return s.because(p, policy.LoginMethods.Key, "This way to sign in is not allowed."), false
+	case s.Kept:
+		return s.because(p, policy.SSORequired.Key, "People of this organization sign in through its identity provider."), false
+	}
+	return Reason{}, true
+}
+
+// first says whether a proof may be the first step under the policy.
+func (s State) first(p policy.Effective, q Proof) bool {
+	if q.Connection == "" && q.Method == policy.Passkey {
+		return q.Primary() && !s.Kept && policy.LoginMethods.In(p).Allows(policy.Passkey)
+	}
+	return q.Primary()
 }
 
 // fresh says whether a proof is young enough, measured on what the session did in this organization

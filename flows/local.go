@@ -139,6 +139,7 @@ type account struct {
 	person directory.Person
 	org    directory.OrgID // whose rules hold
 	local  LocalFacts
+	mail   bool // the mailbox may stand for the person
 	policy policy.Effective
 }
 
@@ -180,11 +181,14 @@ func (t *Turn) account(ctx context.Context) (account, error) {
 	if !facts.Entitled || facts.Chain.Status() != directory.Active {
 		return nobody, nil
 	}
-	kept, err := e.keptToProvider(ctx, facts, eff, l.Local.Address)
+	kept, doubtful, err := e.Judge.keptToProvider(ctx, facts, eff, l.Local.Address)
 	if err != nil || kept {
 		return nobody, err
 	}
-	return account{person: p, org: org, local: facts.Local, policy: eff}, nil
+	if doubtful {
+		facts.Local.Link = false
+	}
+	return account{person: p, org: org, local: facts.Local, mail: !doubtful, policy: eff}, nil
 }
 
 func (t *Turn) realm() directory.RealmID {
@@ -192,24 +196,6 @@ func (t *Turn) realm() directory.RealmID {
 		return t.State.Org.Chain.Org().Realm
 	}
 	return t.Login.Request.Realm
-}
-
-// keptToProvider says whether people of an address sign in through the organization's identity provider and
-// no other way (login.sso_required): its domain is verified by the organization or one above it. A domain
-// whose proof is doubtful identifies nobody by mail either (S10).
-func (e *Engine) keptToProvider(ctx context.Context, facts *OrgFacts, eff policy.Effective, address string) (bool, error) {
-	name, ok := DomainOf(address)
-	if !ok {
-		return true, nil
-	}
-	d, found, err := e.Judge.Directory.OrgOfDomain(ctx, facts.Chain.Org().Realm, name)
-	if err != nil || !found {
-		return false, err
-	}
-	if d.Doubtful {
-		return true, nil
-	}
-	return facts.Chain.Has(d.Org) && facts.Connected && policy.SSORequired.In(eff), nil
 }
 
 // bucket is how many wrong tries the policy takes from unknown devices.

@@ -77,6 +77,9 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	if err := j.person(ctx, a, &s, eff); err != nil {
 		return State{}, eff, err
 	}
+	if err := j.kept(ctx, &s, eff); err != nil {
+		return State{}, eff, err
+	}
 	return s, eff, j.steps(ctx, a, &s, eff)
 }
 
@@ -91,6 +94,34 @@ func (j *Judge) apart(ctx context.Context, a Asking, s *State, eff policy.Effect
 	}
 	signed, err := j.SignedIn(ctx, a.Session.Home, a.Session.ID, a.App.ID, a.Org)
 	s.Apart = !signed
+	return err
+}
+
+// keptToProvider says whether people of an address sign in through the organization's identity provider and
+// no other way (login.sso_required): its domain is verified by the organization or one above it. Where the
+// proof of the domain is doubtful, a mailbox there stands for nobody (S10).
+func (j *Judge) keptToProvider(ctx context.Context, facts *OrgFacts, eff policy.Effective, address string) (kept, doubtful bool, err error) {
+	name, ok := DomainOf(address)
+	if !ok {
+		return true, false, nil
+	}
+	d, found, err := j.Directory.OrgOfDomain(ctx, facts.Chain.Org().Realm, name)
+	if err != nil || !found {
+		return false, false, err
+	}
+	return facts.Chain.Has(d.Org) && facts.Connected && policy.SSORequired.In(eff), d.Doubtful, nil
+}
+
+// kept looks up whether the person's own proofs may say who they are.
+func (j *Judge) kept(ctx context.Context, s *State, eff policy.Effective) (err error) {
+	own := func(q Proof) bool { return q.Connection == "" && q.Primary() }
+	if s.Org == nil || s.Person == nil || !policy.SSORequired.In(eff) || !slices.ContainsFunc(s.Proofs, own) {
+		return nil
+	}
+	if s.Person.Person.Email == "" {
+		return nil
+	}
+	s.Kept, _, err = j.keptToProvider(ctx, s.Org, eff, s.Person.Person.Email)
 	return err
 }
 

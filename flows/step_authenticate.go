@@ -24,7 +24,7 @@ func (authenticate) Wants(p policy.Effective, s State) (bool, []Reason, *fault.E
 		return true, []Reason{{Text: "An address was typed whose organization has no identity provider here, or that nobody has."}}, nil
 	}
 	counting, why := s.Counting(p)
-	if slices.ContainsFunc(counting, Proof.Primary) {
+	if slices.ContainsFunc(counting, func(q Proof) bool { return s.first(p, q) }) {
 		return false, nil, nil
 	}
 	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.identifies(q) }) {

@@ -286,6 +286,10 @@ func (k linking) safe(ctx context.Context, p directory.Person, mail address) (bo
 // ownSafe says whether what the person set up themselves came from here, and not from before the address
 // was verified: whoever made the account then would keep a way in.
 func (k linking) ownSafe(ctx context.Context, p directory.Person, since time.Time) (bool, error) {
+	word, err := k.engine.Judge.Directory.PasswordOf(ctx, p.Home, p.ID)
+	if err != nil || !word.Set.IsZero() && word.Set.Before(since) {
+		return false, err
+	}
 	if k.engine.Judge.Factors == nil {
 		return true, nil
 	}

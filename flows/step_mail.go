@@ -274,7 +274,7 @@ func (t *Turn) sendReset(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	somebody := a.known() && a.local.Password && a.person.Status == directory.Active
+	somebody := a.known() && a.mail && a.local.Password && a.person.Status == directory.Active
 	kept, err := e.Judge.Directory.PasswordOf(ctx, a.person.Home, a.about(loc.Address))
 	if err != nil {
 		return err
@@ -333,7 +333,7 @@ func (e *Engine) reset(ctx context.Context, token string) (resetting, account, e
 	if err != nil {
 		return r, a, err
 	}
-	if a.person.ID != r.Person || !a.local.Password || kept.ID != r.Was || !e.Now().Before(r.Until) {
+	if a.person.ID != r.Person || !a.mail || !a.local.Password || kept.ID != r.Was || !e.Now().Before(r.Until) {
 		return r, a, over
 	}
 	return r, a, nil

@@ -350,6 +350,37 @@ func TestSSORequiredLeavesNoOtherWay(t *testing.T) {
 	}
 }
 
+// What a password proved is worth what the policy of now says: a running session of one is over where
+// passwords are taken away, and where the identity provider becomes the only way.
+func TestATighterWayToSignInHoldsForWhatRuns(t *testing.T) {
+	w := newHarbor(t)
+	signsIn := func(org directory.OrgID, address string) *browser {
+		b, r := newBrowser(t), w.request(in(org))
+		w.redeem(b.posts(b.authorize(w.world, r), "identifier", address, "password", secret).code(t), r.verifier)
+		if code, why := b.silently(w.world, in(org)); code == "" {
+			t.Fatalf("the story does not begin: %s", why)
+		}
+		return b
+	}
+	b := signsIn(w.org, carmens)
+	w.policy(w.org, map[string]string{"login.methods": `["sso", "passkey", "email_link"]`})
+	if code, why := b.silently(w.world, in(w.org)); code != "" || why != "interaction_required" {
+		t.Errorf("passwords were taken away: %q %q", code, why)
+	}
+	acme := w.addOIDC("acme", nil)
+	w.policy(acme.org, map[string]string{"login.sso_required": `false`})
+	w.addLocal(acme.org, "ada@acme.example", secret)
+	w.addLocal(acme.org, "guest@elsewhere.example", secret)
+	b, guest := signsIn(acme.org, "ada@acme.example"), signsIn(acme.org, "guest@elsewhere.example")
+	w.policy(acme.org, map[string]string{"login.sso_required": `true`})
+	if code, why := b.silently(w.world, in(acme.org)); code != "" || why != "interaction_required" {
+		t.Errorf("the provider became the only way: %q %q", code, why)
+	}
+	if code, why := guest.silently(w.world, in(acme.org)); code == "" {
+		t.Errorf("a guest of another domain: %q", why)
+	}
+}
+
 func TestS27AResetSignsNobodyInAndEndsEverySession(t *testing.T) {
 	w := newHarbor(t)
 	thief := newBrowser(t)

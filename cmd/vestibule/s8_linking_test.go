@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/broker/upstream/oidc"
 	"github.com/vestibule-id/vestibule/directory"
@@ -110,6 +112,14 @@ func TestS8NothingLinksWhenOneConditionIsMissing(t *testing.T) {
 			since := w.clock.now().Add(time.Minute)
 			p := w.account(c.org, "ada@acme.example", since)
 			w.enrolled(c.org, c.org, p)
+			w.clock.pass(2 * time.Minute)
+			return p
+		},
+		"a password comes from before the address was verified": func(w *world, c company) directory.PersonID {
+			p := w.account(c.org, "ada@acme.example", w.clock.now().Add(time.Minute))
+			hash, err := bcrypt.GenerateFromPassword([]byte("whoever made this account knows it"), bcrypt.MinCost)
+			w.must(err)
+			w.must(w.h.directory.SetPassword(w.t.Context(), operator, c.org, p, directory.NewPassword{Hash: string(hash), Source: directory.Imported}))
 			w.clock.pass(2 * time.Minute)
 			return p
 		},
