@@ -125,6 +125,8 @@ type State struct {
 	// Methods are the second steps of this installation, Enrollable those that people set up themselves;
 	// the safest first.
 	Methods, Enrollable []mfa.Method
+	// Keeping: recovery codes wait to be shown.
+	Keeping bool
 	// Choices are the organizations that the proved person may go to with this app. Only asked for
 	// when Route is weaker than RouteNamed.
 	Choices []directory.OrgID

@@ -215,7 +215,7 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 		App: l.Request.App, Org: l.Org, Route: l.Route, Connection: l.Connection,
 		Person: l.Person, Session: l.Request.Session, Proofs: l.Proofs,
 		Started: l.Started, Force: l.Request.Force, MaxAge: l.Request.MaxAge, Arrived: l.Arrived != nil, Local: l.Local != nil,
-		Needed: l.Request.Needed, Wished: l.Request.Wished, Steps: true, From: e.from(r),
+		Needed: l.Request.Needed, Wished: l.Request.Wished, Steps: true, From: e.from(r), Keeping: l.Keeping,
 	})
 	if err != nil {
 		return nil, Decision{}, err

@@ -45,6 +45,8 @@ type Login struct {
 	Method   mfa.Method `json:"mth,omitempty"`
 	Ceremony string     `json:"cer,omitempty"`
 	Choosing bool       `json:"cho,omitempty"`
+	// Keeping: recovery codes are shown before the login goes on, for a first second step was set up in it.
+	Keeping bool `json:"kpg,omitempty"`
 
 	// Local is how far somebody came who signs in by no identity provider; nil when nobody does.
 	Local *Local `json:"lcl,omitempty"`
@@ -178,7 +180,7 @@ func (login *Login) owned(cookie string) bool {
 func (login *Login) restart() {
 	login.Attempt, login.Arrived, login.Person, login.Proofs = nil, nil, "", nil
 	login.Connection, login.Identifier, login.Note, login.Keep, login.Request.Session = "", "", "", false, nil
-	login.Method, login.Ceremony, login.Choosing = "", "", false
+	login.Method, login.Ceremony, login.Choosing, login.Keeping = "", "", false, false
 	login.Org, login.Route, login.Local = "", RouteNone, nil
 	if login.Request.Org != "" {
 		login.Org, login.Route = login.Request.Org, RouteNamed

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -16,12 +17,15 @@ import (
 	"github.com/vestibule-id/vestibule/internal/brief"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/web"
+	"github.com/vestibule-id/vestibule/policy"
+	"github.com/vestibule-id/vestibule/templates"
 )
 
 // Routes mounts the login's own addresses. Arrivals alone may come from other sites.
 func (e *Engine) Routes(m *web.Mux) {
 	m.Page("GET /login/{login}", e.show)
 	m.Page("POST /login/{login}/{step}", e.answer)
+	m.Page("GET /login/{login}/codes.txt", e.codes)
 	m.Page("GET /mail/{token}", e.showLink)
 	m.Page("POST /mail/{token}", e.followLink)
 	m.Page("GET /reset/{token}", e.showReset)
@@ -60,6 +64,37 @@ func (e *Engine) show(w http.ResponseWriter, r *http.Request) error {
 		return e.other(w, r, l)
 	}
 	return e.advance(w, r, l, false)
+}
+
+// codes sends the recovery codes that the open page shows as a file.
+func (e *Engine) codes(w http.ResponseWriter, r *http.Request) error {
+	l, err := e.load(r)
+	if err != nil {
+		return err
+	}
+	t, d, err := e.decide(r.Context(), l, r)
+	if err != nil {
+		return e.end(r.Context(), l, err)
+	}
+	demand := t.State.demand(t.Policy)
+	if d.Step != StepEnroll || l.Ceremony == "" || l.Method != policy.RecoveryCode || !t.keeping(demand) {
+		http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
+		return nil
+	}
+	was := l.Ceremony
+	p, err := t.ceremony(r.Context(), StepEnroll, demand, false)
+	if err != nil {
+		return err
+	}
+	page, ok := p.(templates.RecoveryCodesPage)
+	if !ok || l.Ceremony != was { // the question is over: other codes would be shown, and kept by nobody
+		http.Redirect(w, r, e.loginURL(l), http.StatusSeeOther)
+		return nil
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="recovery-codes.txt"`)
+	_, err = io.WriteString(w, page.Text())
+	return err
 }
 
 // other forgets what was found and starts the login's questions again, as far as the app leaves a

@@ -52,6 +52,8 @@ type Asking struct {
 	// to know what they have; others only learn that one is missing.
 	Needed, Wished Rung
 	Steps          bool
+	// Keeping is the login's.
+	Keeping bool
 }
 
 // State gathers the facts, with the policy that holds for organization and app now.
@@ -59,7 +61,7 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	s := State{
 		Now: j.Now(), Started: a.Started, Force: a.Force, MaxAge: a.MaxAge,
 		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Offline: a.Offline, Proofs: a.Proofs, Local: a.Local,
-		AppName: a.App.Name, Needed: a.Needed, Wished: a.Wished,
+		AppName: a.App.Name, Keeping: a.Keeping, Needed: a.Needed, Wished: a.Wished,
 	}
 	var eff policy.Effective
 	if a.Org != "" {
@@ -139,6 +141,9 @@ func (j *Judge) steps(ctx context.Context, a Asking, s *State, eff policy.Effect
 	}
 	s.FactorsKnown, s.Methods, s.Enrollable = true, j.Factors.Methods(), j.Factors.Enrollable()
 	for _, e := range list {
+		if !j.Factors.Live(e) {
+			continue
+		}
 		if e.Method == methodLater {
 			if e.Org == s.Org.Chain.Org().ID {
 				s.AskedSince = e.CreatedAt

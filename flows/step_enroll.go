@@ -9,6 +9,7 @@ import (
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
 )
 
@@ -22,6 +23,9 @@ func (enroll) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) 
 	}
 	d := s.demand(p)
 	counting, _ := s.Counting(p)
+	if s.met(p, d, counting) && s.Keeping {
+		return true, []Reason{{Text: "Recovery codes are shown once, when a second step was set up."}}, nil
+	}
 	if s.met(p, d, counting) || s.postponed(p, d) {
 		return false, nil, nil
 	}
@@ -89,8 +93,35 @@ func (s State) grace(p policy.Effective, d demand) time.Time {
 	return time.Time{}
 }
 
+// keeping says whether recovery codes are what is shown now.
+func (t *Turn) keeping(d demand) bool {
+	counting, _ := t.State.Counting(t.Policy)
+	return t.State.Keeping && t.State.met(t.Policy, d, counting)
+}
+
+// keep shows recovery codes.
+func (t *Turn) keep(ctx context.Context, d demand) (Reply, error) {
+	l, was := t.Login, t.Login.Ceremony
+	if l.Method != policy.RecoveryCode {
+		l.Method, l.Ceremony = policy.RecoveryCode, ""
+	}
+	page, err := t.ceremony(ctx, StepEnroll, d, false)
+	return Reply{Page: page, Changed: l.Ceremony != was}, err
+}
+
+// wayBack says whether whoever set up a second step is to be given recovery codes: they have none, and
+// policy lets codes be a way back.
+func (t *Turn) wayBack(d demand) bool {
+	f, err := t.Engine.Factors.Factor(policy.RecoveryCode)
+	_, offers := f.(mfa.Enroller)
+	return err == nil && offers && !t.State.holds(policy.RecoveryCode) && t.State.permits(t.Policy, demand{strict: d.strict}, policy.RecoveryCode)
+}
+
 func (enroll) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	d := t.State.demand(t.Policy)
+	if t.keeping(d) {
+		return t.keep(ctx, d)
+	}
 	methods := t.State.enrollable(t.Policy, d)
 	l, was := t.Login, t.Login.Ceremony
 	if l.Method != "" && !slices.Contains(methods, l.Method) {
@@ -136,7 +167,7 @@ func (enroll) Take(ctx context.Context, t *Turn, answer url.Values) error {
 		l.note(t.State.Now, audit.Step{Name: string(StepEnroll), Text: "The person put off setting up a second step."})
 		return nil
 	}
-	if t.picked(answer, t.State.enrollable(t.Policy, d)) {
+	if !t.keeping(d) && t.picked(answer, t.State.enrollable(t.Policy, d)) {
 		return nil
 	}
 	return t.answered(ctx, StepEnroll, d, answer)

@@ -184,8 +184,14 @@ func (t *Turn) answered(ctx context.Context, step StepName, d demand, answer url
 		l.note(t.State.Now, audit.Step{Name: string(step), Text: "The second step was refused.", Facts: map[string]string{"method": string(l.Method)}})
 		return err
 	}
-	l.Proofs = append(l.Proofs, proofOf(passed))
 	l.Method, l.Ceremony, l.Choosing = "", "", false
+	if step == StepEnroll && passed.Method == policy.RecoveryCode { // to keep codes is to show nothing
+		l.Keeping = false
+		l.note(t.State.Now, audit.Step{Name: string(step), Text: "The person kept recovery codes."})
+		return nil
+	}
+	l.Keeping = l.Keeping || step == StepEnroll && t.wayBack(d)
+	l.Proofs = append(l.Proofs, proofOf(passed))
 	l.note(t.State.Now, audit.Step{Name: string(step), Text: "The person proved themselves a second time.", Facts: map[string]string{"method": string(passed.Method)}})
 	return nil
 }

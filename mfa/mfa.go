@@ -212,6 +212,12 @@ type Enroller interface {
 	Enroll(ctx context.Context, c *Ceremony, answer url.Values) (e Enrollment, shows Passed, err error)
 }
 
+// Countable is a factor of things that are used up. Left is how often one may be used from now on: what is
+// down to none is as good as not there.
+type Countable interface {
+	Left(e Enrollment, now time.Time) int
+}
+
 // Implicit is a factor that needs no setting up where the person has what it takes: a good address.
 type Implicit interface {
 	Has(s Subject) bool

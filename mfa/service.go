@@ -40,13 +40,15 @@ type Change struct {
 	What   string // FactorAdded, …
 	Method Method
 	Label  string
+	Left   int // of recovery codes, once one was used
 	At     time.Time
 }
 
 const (
-	FactorAdded   = "added"
-	FactorRemoved = "removed"
-	RecoveryUsed  = "recovery_used"
+	FactorAdded    = "added"
+	FactorRemoved  = "removed"
+	FactorReplaced = "replaced"
+	RecoveryUsed   = "recovery_used"
 )
 
 // life is how long a question stays open.
@@ -88,6 +90,16 @@ func (s *Service) Enrollable() []Method {
 		}
 	}
 	return out
+}
+
+// Live says whether an enrollment may be used at all: whatever can be used up is not.
+func (s *Service) Live(e Enrollment) bool {
+	f, err := s.Factor(e.Method)
+	if err != nil {
+		return true // of another release; it answers nothing here
+	}
+	c, counts := f.(Countable)
+	return !counts || c.Left(e, s.Now()) > 0
 }
 
 // Implicit are the methods that somebody has without setting anything up.
@@ -256,6 +268,7 @@ func (s *Service) judge(ctx context.Context, c *Ceremony, answer url.Values) (Pa
 
 // use makes an answer good: what it uses up is used up with it.
 func (s *Service) use(ctx context.Context, c *Ceremony, p Passed) error {
+	left := 0
 	err := s.UpdateEnrollment(ctx, c.Subject.Home, p.Enrollment, func(e *Enrollment) error {
 		if e.Person != c.Subject.Person || e.Method != c.Method {
 			return ErrNotFound
@@ -264,7 +277,11 @@ func (s *Service) use(ctx context.Context, c *Ceremony, p Passed) error {
 		if p.Use == nil {
 			return nil
 		}
-		return p.Use(e)
+		if err := p.Use(e); err != nil {
+			return err
+		}
+		left = s.left(*e, c.Now)
+		return nil
 	})
 	if err != nil || c.Method != policy.RecoveryCode {
 		return err
@@ -272,7 +289,16 @@ func (s *Service) use(ctx context.Context, c *Ceremony, p Passed) error {
 	if err := s.record(ctx, c, audit.RecoveryUsed, p.Enrollment); err != nil {
 		return err
 	}
-	return s.tell(ctx, c.Subject, Change{What: RecoveryUsed, Method: c.Method, At: c.Now})
+	return s.tell(ctx, c.Subject, Change{What: RecoveryUsed, Method: c.Method, Left: left, At: c.Now})
+}
+
+func (s *Service) left(e Enrollment, now time.Time) int {
+	if f, err := s.Factor(e.Method); err == nil {
+		if c, counts := f.(Countable); counts {
+			return c.Left(e, now)
+		}
+	}
+	return 0
 }
 
 // enrol keeps what somebody set up.
@@ -285,26 +311,31 @@ func (s *Service) enrol(ctx context.Context, c *Ceremony, f Factor, answer url.V
 	if err != nil {
 		return Passed{}, err
 	}
-	have := 0
-	for _, e := range c.Enrollments {
-		if e.Method == c.Method {
-			have++
-		}
-	}
-	if have >= most {
+	same := slices.DeleteFunc(slices.Clone(c.Enrollments), func(e Enrollment) bool { return e.Method != c.Method })
+	what := FactorAdded
+	if c.Method == policy.RecoveryCode && len(same) > 0 { // a new set takes the old one's place
+		what = FactorReplaced
+	} else if len(same) >= most {
 		return Passed{}, ErrMany
 	}
 	sub := c.Subject
 	made.ID, made.Realm, made.Home, made.Person, made.Org = directory.NewFactorID(c.Now), sub.Realm, sub.Home, sub.Person, sub.Org
 	made.Method, made.CreatedAt, made.LastUsed = c.Method, c.Now, c.Now
 	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
+		for _, old := range same {
+			if what == FactorReplaced {
+				if err := s.RemoveEnrollment(ctx, sub.Home, old.ID); err != nil && !errors.Is(err, ErrNotFound) {
+					return err
+				}
+			}
+		}
 		if err := s.AddEnrollment(ctx, sub.Home, made); err != nil {
 			return err
 		}
 		if err := s.record(ctx, c, audit.FactorAdded, made.ID); err != nil {
 			return err
 		}
-		return s.tell(ctx, sub, Change{What: FactorAdded, Method: c.Method, Label: made.Label, At: c.Now})
+		return s.tell(ctx, sub, Change{What: what, Method: c.Method, Label: made.Label, At: c.Now})
 	})
 	if err != nil {
 		return Passed{}, err

@@ -1,5 +1,9 @@
 package templates
 
+import (
+	"strings"
+)
+
 // The pages of second steps. Every form posts to Action with "step"; "method" with no value asks for the
 // list of other ways, "later" with "1" postpones setting one up where that is allowed.
 
@@ -41,6 +45,21 @@ type RecoveryPage struct {
 	Remaining, Total int
 }
 
+// RecoveryCodesPage shows a new set of recovery codes, once: "kept" with "1" says that its owner has them.
+type RecoveryCodesPage struct {
+	StepFrame
+	Codes []string
+}
+
+// File is where the codes can be had as a text file, as long as the page is open.
+func (p RecoveryCodesPage) File() string { return strings.TrimSuffix(p.Action, p.Step) + "codes.txt" }
+
+// Text is that file: whose codes they are, and the codes.
+func (p RecoveryCodesPage) Text() string { return p.Org + "\n" + p.Who + "\n\n" + p.Lines() + "\n" }
+
+// Lines are the codes as they are copied.
+func (p RecoveryCodesPage) Lines() string { return strings.Join(p.Codes, "\n") }
+
 // StepsPage is the list of ways to confirm who one is, or of kinds to set up (Enrol): each a button
 // named "method".
 type StepsPage struct {
@@ -59,10 +78,11 @@ type StepItem struct {
 	Safest       bool
 }
 
-func (TOTPPage) Template() string       { return "mfa/totp" }
-func (TOTPEnrollPage) Template() string { return "mfa/totp_enroll" }
-func (RecoveryPage) Template() string   { return "mfa/recovery" }
-func (StepsPage) Template() string      { return "mfa/steps" }
+func (TOTPPage) Template() string          { return "mfa/totp" }
+func (TOTPEnrollPage) Template() string    { return "mfa/totp_enroll" }
+func (RecoveryPage) Template() string      { return "mfa/recovery" }
+func (RecoveryCodesPage) Template() string { return "mfa/recovery_codes" }
+func (StepsPage) Template() string         { return "mfa/steps" }
 
 // Kind is the method where there are words and a picture for it.
 func (i StepItem) Kind() string { return kindOf(i.Method) }

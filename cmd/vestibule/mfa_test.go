@@ -80,7 +80,7 @@ func guarded(t *testing.T, more map[string]string) (*world, company, *browser, a
 	r := w.request(in(acme.org))
 	p := b.enrols(w, r)
 	app := w.keyOn(p)
-	tok := w.redeem(b.answer(p, "code", app.code(0)).code(t), r.verifier)
+	tok := w.redeem(b.keeps(b.answer(p, "code", app.code(0))).code(t), r.verifier)
 	if got := claims(t, tok.ID); got["acr"] != "urn:vestibule:acr:2fa" || !slices.Contains(texts(got["amr"]), "otp") || !slices.Contains(texts(got["amr"]), "mfa") {
 		t.Fatalf("acr %v, amr %v", got["acr"], got["amr"])
 	}
@@ -109,6 +109,26 @@ func (b *browser) answer2(p *page, field, value string) *page {
 	}
 	b.t.Fatalf("no button %s=%s on %s: %s", field, value, p.url, textOf(p.body))
 	return nil
+}
+
+// recoveryCodes reads the codes that a page shows once.
+func recoveryCodes(t *testing.T, p *page) []string {
+	t.Helper()
+	_, rest, ok := strings.Cut(p.body, `id="codes"`)
+	_, rest, _ = strings.Cut(rest, ">")
+	list, _, _ := strings.Cut(rest, "<")
+	codes := strings.Fields(list)
+	if !ok || len(codes) != 10 {
+		t.Fatalf("no recovery codes on %s %d: %s", p.url, p.status, textOf(p.body))
+	}
+	return codes
+}
+
+// keeps says that the codes on the page are kept.
+func (b *browser) keeps(p *page) *page {
+	b.t.Helper()
+	recoveryCodes(b.t, p)
+	return b.answer2(p, "kept", "1")
 }
 
 func texts(v any) (out []string) {
@@ -274,7 +294,7 @@ func TestATighterPolicyHoldsForWhatRuns(t *testing.T) {
 			t.Error("only the second step was missing, and the provider was asked again")
 		}
 	}
-	got := app.redeem(b.answer(p, "code", phone.code(0)).code(t), r.verifier)
+	got := app.redeem(b.keeps(b.answer(p, "code", phone.code(0))).code(t), r.verifier)
 	if claims(t, got.ID)["acr"] != "urn:vestibule:acr:2fa" {
 		t.Errorf("%s", got.raw)
 	}
@@ -297,7 +317,7 @@ func TestAnAppStepsUpByAcrValues(t *testing.T) {
 	r := w.request(must)
 	p := b.enrols(w, r)
 	phone := w.keyOn(p)
-	if got := claims(t, w.redeem(b.answer(p, "code", phone.code(0)).code(t), r.verifier).ID)["acr"]; got != "urn:vestibule:acr:2fa" {
+	if got := claims(t, w.redeem(b.keeps(b.answer(p, "code", phone.code(0))).code(t), r.verifier).ID)["acr"]; got != "urn:vestibule:acr:2fa" {
 		t.Errorf("acr %v", got)
 	}
 	w.clock.pass(time.Minute)
@@ -391,5 +411,58 @@ func TestSettingUpCanBePutOffAsLongAsPolicyLetsIt(t *testing.T) {
 	p = newBrowser(t).authorize(w, w.request(in(acme.org)))
 	if strings.Contains(textOf(p.body), "Not now") || p.url.Host == "127.0.0.1:5555" {
 		t.Errorf("%s %s", p.url, textOf(p.body))
+	}
+}
+
+// Rows 62 and 63, S12, S24: codes for the way back.
+func TestRecoveryCodesAreShownOnceAndEachLetsInOnce(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	w.policy(acme.org, map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["totp", "passkey"]`})
+	b := newBrowser(t)
+	r := w.request(in(acme.org))
+	p := b.enrols(w, r)
+	app := w.keyOn(p)
+	p = b.answer(p, "code", app.code(0))
+	codes := recoveryCodes(t, p)
+	// Looking again shows the same ones, and the file has them; nobody else's browser does.
+	if again := recoveryCodes(t, b.get(w, p.url.Path)); !slices.Equal(again, codes) {
+		t.Errorf("%v, then %v", codes, again)
+	}
+	at := p.url.Path
+	file := b.get(w, p.url.Path+"/codes.txt")
+	if !strings.Contains(file.header.Get("Content-Disposition"), "attachment") || !strings.Contains(file.body, strings.Join(codes, "\n")) {
+		t.Errorf("the file: %v %q", file.header, file.body)
+	}
+	if stranger := newBrowser(t).get(w, p.url.Path+"/codes.txt"); strings.Contains(stranger.body, codes[0]) {
+		t.Error("another browser is sent the codes")
+	}
+	b.answer2(p, "kept", "1").code(t)
+	if after := b.get(w, at+"/codes.txt"); strings.Contains(after.body, codes[0]) {
+		t.Error("the codes are shown a second time")
+	}
+	// One lets in once, instead of the app; what is left is counted.
+	w.clock.pass(time.Minute)
+	comes := func() (*browser, *page) {
+		other := newBrowser(t)
+		p := other.authorize(w, w.request(in(acme.org))).asksCode(t)
+		p = other.answer2(p, "method", "")
+		p = other.answer2(p, "method", "recovery_code")
+		if !strings.Contains(textOf(p.body), "Enter a recovery code") {
+			t.Fatalf("%s", textOf(p.body))
+		}
+		return other, p
+	}
+	other, p := comes()
+	if !strings.Contains(textOf(p.body), "10 of 10 left") {
+		t.Errorf("%s", textOf(p.body))
+	}
+	other.answer(p, "code", strings.ToUpper(codes[2])).code(t)
+	other, p = comes()
+	if !strings.Contains(textOf(p.body), "9 of 10 left") {
+		t.Errorf("%s", textOf(p.body))
+	}
+	if p = other.answer(p, "code", codes[2]); p.status != http.StatusOK || !strings.Contains(textOf(p.body), "didn’t match") {
+		t.Errorf("used twice: %d %s", p.status, textOf(p.body))
 	}
 }

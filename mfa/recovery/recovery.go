@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
@@ -29,7 +30,10 @@ type Pepper func(ctx context.Context, table, row string, value []byte) ([sha256.
 // Factor asks for one of the codes.
 type Factor struct{ Pepper Pepper }
 
-var _ mfa.Factor = Factor{}
+var (
+	_ mfa.Enroller  = Factor{}
+	_ mfa.Countable = Factor{}
+)
 
 func (Factor) Method() mfa.Method { return policy.RecoveryCode }
 
@@ -40,7 +44,7 @@ type kept struct {
 }
 
 // Left is how many codes of a set were not used.
-func Left(e mfa.Enrollment) int {
+func (Factor) Left(e mfa.Enrollment, _ time.Time) int {
 	var k kept
 	_ = json.Unmarshal(e.Public, &k) // what cannot be read has none
 	return len(k.Codes)
@@ -72,12 +76,45 @@ func (f Factor) hash(ctx context.Context, salt, text string) (string, error) {
 	return hex.EncodeToString(h[:]), err
 }
 
-func (Factor) Ask(_ context.Context, c *mfa.Ceremony) (templates.Page, error) {
+func (f Factor) Ask(_ context.Context, c *mfa.Ceremony) (templates.Page, error) {
 	page := templates.RecoveryPage{StepFrame: c.Frame, Total: Count}
 	for _, e := range c.Enrollments {
-		page.Remaining += Left(e)
+		page.Remaining += f.Left(e, c.Now)
 	}
 	return page, nil
+}
+
+// fresh is a set on its way to its owner: the codes are nowhere else once they were kept.
+type fresh struct {
+	Codes  []string        `json:"c"`
+	Public json.RawMessage `json:"p"`
+}
+
+// Offer shows a new set, the same one until its owner says that it is kept.
+func (f Factor) Offer(ctx context.Context, c *mfa.Ceremony) (templates.Page, error) {
+	var set fresh
+	if !c.Kept(&set) {
+		var err error
+		if set.Codes, set.Public, err = f.Make(ctx); err != nil {
+			return nil, err
+		}
+		if err := c.Keep(set); err != nil {
+			return nil, err
+		}
+	}
+	return templates.RecoveryCodesPage{StepFrame: c.Frame, Codes: set.Codes}, nil
+}
+
+// Enroll stores the set that was shown, in place of the one before. It shows nothing of anybody.
+func (Factor) Enroll(_ context.Context, c *mfa.Ceremony, answer url.Values) (mfa.Enrollment, mfa.Passed, error) {
+	var set fresh
+	if !c.Kept(&set) {
+		return mfa.Enrollment{}, mfa.Passed{}, mfa.ErrOver
+	}
+	if answer.Get("kept") != "1" {
+		return mfa.Enrollment{}, mfa.Passed{}, mfa.ErrAgain
+	}
+	return mfa.Enrollment{Public: set.Public}, mfa.Passed{}, nil
 }
 
 // Answer takes a code out of the set it is in.

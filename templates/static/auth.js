@@ -36,6 +36,8 @@ if (navigator.clipboard) for (const b of $('[data-copy]')) {
   });
 }
 
+for (const b of $('[data-print]')) { b.hidden = false; b.addEventListener('click', () => print()); }
+
 // Shorten a long list while typing.
 const plain = (s) => s.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 for (const box of $('[data-filter]')) {

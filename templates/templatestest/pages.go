@@ -61,6 +61,10 @@ func stepPages() []templates.Page {
 	return []templates.Page{
 		templates.TOTPPage{StepFrame: ask, Devices: []string{"Pixel 8"}}, templates.TOTPPage{StepFrame: wrong}, templates.TOTPPage{StepFrame: last},
 		key, templates.RecoveryPage{StepFrame: ask, Remaining: 7, Total: 10}, templates.RecoveryPage{StepFrame: wrong, Remaining: 7, Total: 10}, list, setUp,
+		templates.RecoveryCodesPage{StepFrame: enroll, Codes: []string{
+			"k3mq-w7np-4xzd", "8rta-h5cv-2yqe", "m9fj-b6ks-7gup", "3wnx-d8pz-q4ha", "c5ve-r2ty-9kmb",
+			"7gpf-u4sj-x3wn", "z8hd-a6qk-5ret", "n2cb-v9my-4jps", "p7xu-g3wf-8kzh", "e4ta-s6rd-2qcn",
+		}},
 	}
 }
 
