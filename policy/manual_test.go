@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -93,7 +94,52 @@ func fits(s map[string]any, v any) bool {
 	return false
 }
 
-func TestPendingSettingsAreSettings(t *testing.T) {
+var declared = regexp.MustCompile(`(?m)^\s*(?:var )?(\w+)\s*=\s*[\w.]+\((?:"con_", )?Rule\[\w+(?:\.\w+)?\]\{\s*Key:\s*"([^"]+)"`)
+
+// A setting is asked for in the house, or the manual says that it is not: no switch is dead in silence.
+func TestASettingIsAskedForOrTheManualSaysThatItIsNot(t *testing.T) {
+	names := map[string]string{} // by key
+	asked := map[string]bool{}
+	var house strings.Builder
+	err := filepath.WalkDir("..", func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "..":
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "policy_impact.go") {
+			return nil
+		}
+		raw, err := os.ReadFile(path)
+		if filepath.Base(filepath.Dir(path)) != "policy" {
+			house.Write(raw)
+			return err
+		}
+		for _, m := range declared.FindAllStringSubmatch(string(raw), -1) {
+			names[m[2]] = m[1]
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`policy\.(\w+)`).FindAllStringSubmatch(house.String(), -1) {
+		asked[m[1]] = true
+	}
+	for _, key := range Keys() {
+		name, ok := names[key]
+		if !ok {
+			t.Errorf("where is %s declared?", key)
+			continue
+		}
+		if asked[name] && pending[key] {
+			t.Errorf("%s is asked for: take its line out of pending, and run TestTheManualHasEverySetting -update", key)
+		}
+		if !asked[name] && !pending[key] {
+			t.Errorf("nothing asks for %s: put it into pending", key)
+		}
+	}
 	for key := range pending {
 		if _, ok := rules.byKey[key]; !ok {
 			t.Errorf("%s is no setting", key)
