@@ -53,6 +53,9 @@ type OrgFacts struct {
 	// Usable are the connections whose proofs count here: its own and those that ancestors offer, all
 	// active and allowed by policy.
 	Usable []ConnectionFacts
+	// Trusted are other organizations' connections, by which nobody signs in here, and whose proofs count
+	// because the organization's policy names them (S2).
+	Trusted []ConnectionFacts
 	// Local are the ways in without an identity provider. Connected says that there is one, whether it can be
 	// used now or not.
 	Local     LocalFacts
@@ -205,9 +208,11 @@ func (s State) counts(p Proof) bool {
 	if p.Connection == "" {
 		return p.Method != "" && p.Method != methodLater && p.Method != methodDevice && s.Org.Chain.Has(p.Org)
 	}
-	for _, c := range s.Org.Usable {
-		if c.ID == p.Connection && c.Org == p.Org {
-			return p.since(c.After)
+	for _, list := range [][]ConnectionFacts{s.Org.Usable, s.Org.Trusted} {
+		for _, c := range list {
+			if c.ID == p.Connection && c.Org == p.Org {
+				return p.since(c.After)
+			}
 		}
 	}
 	return s.Person != nil && s.Person.AcceptsActive && s.Person.Member.Accepts == p.Connection && p.Connection != "" && p.since(s.Person.AcceptsAfter)

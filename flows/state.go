@@ -213,7 +213,33 @@ func (j *Judge) org(ctx context.Context, org directory.OrgID, app AppFacts) (*Or
 			facts.Usable = append(facts.Usable, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter, MFA: c.MFA})
 		}
 	}
-	return facts, eff, nil
+	facts.Trusted, err = j.trusted(ctx, chain, app, eff)
+	return facts, eff, err
+}
+
+// trusted are the connections of other organizations of the realm that policy names, as far as they are
+// switched on and their organizations active. A connection that is gone is trusted with nothing.
+func (j *Judge) trusted(ctx context.Context, chain directory.Chain, app AppFacts, eff policy.Effective) (out []ConnectionFacts, err error) {
+	for _, name := range policy.TrustedConnections.In(eff).Names() {
+		c, err := j.Connections.ConnectionByID(ctx, directory.ConnectionID(name))
+		if errors.Is(err, upstream.ErrConnectionNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.Realm != chain.Org().Realm || c.Status != upstream.Active || !app.accepts(c.ID) || !policy.Protocols.In(eff).Has(string(c.Type)) {
+			continue
+		}
+		owner, err := j.Directory.OrgChain(ctx, c.Org)
+		if err != nil {
+			return nil, err
+		}
+		if owner.Status() == directory.Active { // S14
+			out = append(out, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter})
+		}
+	}
+	return out, nil
 }
 
 // accepts says whether the app takes proofs of a connection.

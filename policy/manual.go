@@ -28,14 +28,13 @@ type Setting struct {
 
 // pending are the settings that nothing asks for yet. Whoever makes one hold takes its line away.
 var pending = map[string]bool{
-	"mfa.admins":                true,
-	"mfa.remember_device":       true,
-	"recovery.delay":            true,
-	"session.step_up_age":       true,
-	"login.when_idp_down":       true,
-	"login.trusted_connections": true,
-	"identity.level":            true,
-	"branding.editable":         true,
+	"mfa.admins":          true,
+	"mfa.remember_device": true,
+	"recovery.delay":      true,
+	"session.step_up_age": true,
+	"login.when_idp_down": true,
+	"identity.level":      true,
+	"branding.editable":   true,
 }
 
 // Settings are all settings, in the order of the table.

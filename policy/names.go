@@ -68,6 +68,9 @@ func (n NameSet) Has(id string) bool {
 
 // Names are the ids, in order; nil for the set of all. The caller may keep the slice.
 func (n NameSet) Names() []string {
+	if n.sorted == "" {
+		return nil
+	}
 	return slices.DeleteFunc(strings.Split(n.sorted, "\n"), func(s string) bool { return s == "" })
 }
 

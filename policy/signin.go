@@ -44,7 +44,7 @@ var TrustedConnections = named("con_", Rule[NameSet]{
 	Key:   "login.trusted_connections",
 	Group: "Sign-in",
 	Title: "Other organizations' identity providers that are believed here",
-	Help:  "The connections of other organizations whose word counts in this one. Whoever runs one of them can sign in as any person of this organization who is linked to it. An empty list is none.",
+	Help:  "The connections of other organizations whose word counts in this one. Whoever runs one of them can sign in as any person of this organization who is linked to it. Their second steps do not count. An empty list is none.",
 	Limit: everyName,
 })
 

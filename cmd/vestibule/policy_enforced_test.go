@@ -316,3 +316,50 @@ func TestSigningInMakesMembersWhereTheOrganizationIsOpen(t *testing.T) {
 	c.idp.SetAuto("ben")
 	newBrowser(t).signIn(w, in(c.org))
 }
+
+// S2: another organization's connection is worth nothing until the policy of this one names it, and then it
+// counts for whom this one knows, while it is switched on.
+func TestS2AnotherOrganizationsConnectionCountsWherePolicyNamesIt(t *testing.T) {
+	w := newWorld(t)
+	acme := w.addOIDC("acme", nil)
+	acme.people("ada", "ada@acme.example", "eve", "eve@acme.example")
+	host := w.addOrg("host", "")
+	child := w.addOrg("child", host)
+	b := newBrowser(t)
+	b.signIn(w, in(acme.org))
+	ada := w.person(acme, "ada").ID
+	for _, org := range []directory.OrgID{host, child} {
+		if code, _ := b.silently(w, in(org)); code != "" {
+			t.Fatal("a stranger is in")
+		}
+		w.member(org, ada, "") // by its own account of her, not by Acme's
+		if code, _ := b.silently(w, in(org)); code != "" {
+			t.Fatal("Acme's word counts where nobody named it")
+		}
+	}
+	w.policy(host, map[string]string{"login.trusted_connections": `["` + string(acme.con.ID) + `"]`})
+	for _, org := range []directory.OrgID{host, child} { // what is set holds below
+		if code, fault := b.silently(w, in(org)); code == "" {
+			t.Errorf("Acme's word does not count where it was named: %s", fault)
+		}
+	}
+	w.policy(child, map[string]string{"login.trusted_connections": `[]`})
+	if code, _ := b.silently(w, in(child)); code != "" {
+		t.Error("a child that trusts nobody trusts whom its parent does")
+	}
+	stranger := newBrowser(t)
+	acme.idp.SetAuto("eve")
+	stranger.signIn(w, in(acme.org))
+	if code, _ := stranger.silently(w, in(host)); code != "" {
+		t.Error("whoever Acme names is a member")
+	}
+	w.change(acme, func(c *upstream.Connection) { c.Status = upstream.Disabled })
+	if code, _ := b.silently(w, in(host)); code != "" {
+		t.Error("a connection that is switched off counts")
+	}
+	w.change(acme, func(c *upstream.Connection) { c.Status = upstream.Active })
+	w.policy(host, map[string]string{"login.trusted_connections": `["con_gone"]`})
+	if code, _ := b.silently(w, in(host)); code != "" {
+		t.Error("a connection that is not named counts")
+	}
+}
