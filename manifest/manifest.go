@@ -159,6 +159,7 @@ type personRecord struct {
 	profile     patch // of directory.Profile
 	identities  []identityRecord
 	memberships []membershipRecord
+	hash        string // of a password; "" says nothing
 }
 
 // personForm is what a file may say of a person besides the profile.

@@ -55,7 +55,7 @@ func worldAt(t *testing.T, dir string, beside bool) *world {
 	}
 	t.Cleanup(func() { db.Close() })
 	people := &directory.Service{Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db, Entitlements: db, Policies: db,
-		Revocations: db, Tx: db, Audit: db, Now: time.Now}
+		Revocations: db, Passwords: db, Accounts: db, Tx: db, Audit: db, Now: time.Now}
 	return &world{t: t, db: db, env: map[string]string{"SECRET": "a-client-secret-of-256-random-bits", "OTHER": "another-client-secret-of-random-bits"}, files: map[string]string{},
 		Service: &manifest.Service{
 			Directory:   people,
@@ -141,6 +141,8 @@ func (w *world) example(name string) string {
 		w.t.Fatal(err)
 	}
 	w.files["mightybank-client-secret"], w.files["idp-metadata.xml"] = "a-secret-in-a-file-of-its-own", string(metadata)
+	w.env["OLIVIA_PASSWORD_HASH"] = "pbkdf2_sha256$1000$saltsaltsaltsalt$8Fiyy9V747LB3N4eQfr3eXhd4LrXW6v7zeV0sjKEGhQ="
+	w.files["avery-password-hash"] = "$2y$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n"
 	keys := ours()
 	for _, name := range []string{"ACME_CLIENT_SECRET", "PAYMENTS_SECRET", "UPSTREAM_SECRET", "TOOL_SECRET"} {
 		w.env[name] = "a-secret-in-the-variable-" + name

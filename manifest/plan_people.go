@@ -46,6 +46,7 @@ func (p *planner) person(rec personRecord) {
 	rec.profile.on(&after.Profile)
 	after.Name, after.Given, after.Family, after.Locale, after.Status = form.Name, form.Given, form.Family, form.Locale, form.Status
 	p.savePerson(rec, name, before, after, known)
+	p.password(rec, name, after, known)
 	p.memberships(rec, home, name, after, known)
 	p.identities(rec, name, after, links, known)
 }
@@ -155,6 +156,25 @@ func (p *planner) savePerson(rec personRecord, name string, before, after direct
 			to.Name, to.Given, to.Family, to.Locale, to.Profile = after.Name, after.Given, after.Family, after.Locale, after.Profile
 			return nil
 		})
+	})
+}
+
+// password gives a person the password that they had elsewhere, where they have none yet: what they chose
+// since, and what became of the hash at a sign-in, stays.
+func (p *planner) password(rec personRecord, name string, who directory.Person, known bool) {
+	if rec.hash == "" {
+		return
+	}
+	if known {
+		has, err := p.Directory.PasswordOf(p.ctx, who.Home, who.ID)
+		if !p.found(err) || has.ID != "" {
+			return
+		}
+	}
+	c := Change{Kind: Alter, Noun: "person", Name: name, ID: string(who.ID), Fields: []Field{{Name: "password_hash", Secret: true}}}
+	p.step(rec.at, c, func(ctx context.Context) error {
+		none := directory.PasswordID("")
+		return p.Directory.SetPassword(ctx, p.actor, who.Home, who.ID, directory.NewPassword{Hash: rec.hash, Source: directory.Imported, After: &none})
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
+	"github.com/vestibule-id/vestibule/password"
 	"github.com/vestibule-id/vestibule/policy"
 )
 
@@ -105,6 +106,20 @@ func (d *parse) clientSecret(v yamlfile.Value) (hash [32]byte, ok bool) {
 // forbidden are keys that somebody may try, with why they are none.
 var forbidden = []string{"roles", "grants", "operator", "admin", "administrator"}
 
+// passwordHash is a hash of another system, from the environment or a file of its own. It is never quoted:
+// passwords can be guessed from it.
+func (d *parse) passwordHash(v yamlfile.Value) string {
+	hash := strings.TrimSpace(d.secret(v))
+	if hash == "" {
+		return ""
+	}
+	if _, err := password.Readable(hash); err != nil {
+		d.Say(v, "This is %v. docs/passwords.md lists the forms.", password.ErrHash)
+		return ""
+	}
+	return hash
+}
+
 func (d *parse) person(v yamlfile.Value, home *orgRecord) {
 	p := personRecord{at: v.Place()}
 	vouched := ""
@@ -113,6 +128,7 @@ func (d *parse) person(v yamlfile.Value, home *orgRecord) {
 		"organization":      func(v yamlfile.Value) { p.home = d.Text(v) },
 		"email":             func(v yamlfile.Value) { p.email = d.email(v) },
 		"email_verified_by": func(v yamlfile.Value) { vouched = d.Choice(v, "operator") },
+		"password_hash":     func(v yamlfile.Value) { p.hash = d.passwordHash(v) },
 		"identities":        d.each(func(v yamlfile.Value) { p.identities = append(p.identities, d.identity(v)) }),
 		"memberships":       d.each(func(v yamlfile.Value) { p.memberships = append(p.memberships, d.membership(v)) }),
 	}

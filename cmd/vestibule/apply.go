@@ -171,7 +171,7 @@ func (c *manifestRun) open(ctx context.Context, errs io.Writer) (*store.Store, e
 // manifestService are the use cases on a store, as far as files reach.
 func manifestService(db *store.Store) *manifest.Service {
 	people := &directory.Service{Realms: db, Orgs: db, Domains: db, People: db, Memberships: db, Identities: db,
-		Entitlements: db, Policies: db, Revocations: db, Tx: db, Audit: db, Now: time.Now, AppName: appName(db)}
+		Entitlements: db, Policies: db, Revocations: db, Passwords: db, Accounts: db, Tx: db, Audit: db, Now: time.Now, AppName: appName(db)}
 	return &manifest.Service{
 		Directory:   people,
 		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: time.Now},
