@@ -45,7 +45,7 @@ func (s State) unprovedFactor(counting []Proof) bool {
 func (s State) strongest() []mfa.Method {
 	best, top := []mfa.Method(nil), policy.Unranked
 	for _, m := range s.Methods {
-		if !s.holds(m) || m.Class() == policy.Unranked || m.Class() < top {
+		if !s.enrolled(m) || m.Class() == policy.Unranked || m.Class() < top {
 			continue
 		}
 		if m.Class() > top {
@@ -106,6 +106,7 @@ func (t *Turn) question(step StepName, d demand, other bool) mfa.Question {
 	}
 	sub := subjectOf(who)
 	sub.Org, sub.OrgName, sub.App, sub.Place = at, org.Name, l.Request.App.Name, l.Request.Place
+	sub.Network = l.Request.Network
 	return mfa.Question{
 		ID: l.Ceremony, Bound: l.ID, Method: l.Method, Enrol: step == StepEnroll,
 		Subject: sub,

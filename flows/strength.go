@@ -174,6 +174,11 @@ func (s State) holds(m mfa.Method) bool {
 	return slices.ContainsFunc(s.Factors, func(f FactorFacts) bool { return f.Method == m && s.Org.Chain.Has(f.Org) })
 }
 
+// enrolled says the same of those that the person set up: a mailbox, which everybody has, is none.
+func (s State) enrolled(m mfa.Method) bool {
+	return slices.ContainsFunc(s.Factors, func(f FactorFacts) bool { return f.ID != "" && f.Method == m && s.Org.Chain.Has(f.Org) })
+}
+
 // enrollable are the methods that the person could set up here to answer the demand, the safest first.
 func (s State) enrollable(p policy.Effective, d demand) []mfa.Method {
 	var out []mfa.Method

@@ -140,8 +140,9 @@ type Subject struct {
 	Org     directory.OrgID
 	OrgName string
 	App     string
-	// Place is where and by what it was asked, for messages: "Chrome on Windows".
-	Place string
+	// Place is where and by what it was asked, for messages: "Chrome on Windows". Network is where the browser
+	// is, for limits: an address or a network.
+	Place, Network string
 }
 
 // Ceremony is one question.

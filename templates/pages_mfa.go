@@ -45,6 +45,28 @@ type RecoveryPage struct {
 	Remaining, Total int
 }
 
+// CodePage asks for a code that was sent ("code"), by Kind "email" or "sms", To a place that is shown masked.
+// "resend" with "1" asks for another one, "change" with "1" for another number where one is set up.
+type CodePage struct {
+	StepFrame
+	Kind, To string
+	Enrol    bool
+	Resend   bool // another one may be asked for now
+	Sent     int  // how many were
+	Minutes  int  // how long one is good
+}
+
+// Way is the kind, as there are words for it.
+func (p CodePage) Way() string {
+	if p.Kind == "sms" {
+		return p.Kind
+	}
+	return "email"
+}
+
+// PhonePage asks for the number that codes are to be sent to ("number").
+type PhonePage struct{ StepFrame }
+
 // RecoveryCodesPage shows a new set of recovery codes, once: "kept" with "1" says that its owner has them.
 type RecoveryCodesPage struct {
 	StepFrame
@@ -82,6 +104,8 @@ func (TOTPPage) Template() string          { return "mfa/totp" }
 func (TOTPEnrollPage) Template() string    { return "mfa/totp_enroll" }
 func (RecoveryPage) Template() string      { return "mfa/recovery" }
 func (RecoveryCodesPage) Template() string { return "mfa/recovery_codes" }
+func (CodePage) Template() string          { return "mfa/code" }
+func (PhonePage) Template() string         { return "mfa/phone" }
 func (StepsPage) Template() string         { return "mfa/steps" }
 
 // Kind is the method where there are words and a picture for it.

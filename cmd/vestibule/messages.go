@@ -21,6 +21,7 @@ import (
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
+	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/store"
 	"github.com/vestibule-id/vestibule/templates"
 )
@@ -208,4 +209,23 @@ func money(v string) (int64, error) {
 		return 0, fmt.Errorf("an amount is a number such as 0.05 or 50, not %s", yamlfile.Quote(v))
 	}
 	return int64(math.Round(amount * 1e6)), nil
+}
+
+// tellFactor writes to whoever's second steps were changed, in the transaction of the change. Where no
+// e-mail is sent, or a person has no address, the record tells it alone.
+func (h *house) tellFactor(ctx context.Context, s mfa.Subject, what mfa.Change) error {
+	if !h.messages.Offers().Mail || s.Email == "" {
+		return nil
+	}
+	m := delivery.Mail{Org: string(s.Home), Person: string(s.Person), To: s.Email, Language: templates.Language(s.Locale)}
+	if what.What == mfa.RecoveryUsed {
+		m.Message = templates.RecoveryUsedMail{Left: what.Left, App: s.App, Org: s.OrgName, Browser: s.Place, At: what.At}
+	} else {
+		m.Message = templates.FactorChangedMail{Change: what.What, Factor: string(what.Method), Name: what.Label, Org: s.OrgName, Browser: s.Place, At: what.At}
+	}
+	err := h.messages.Mail(ctx, m)
+	if errors.Is(err, delivery.ErrAddress) { // what a provider calls an address need not be one
+		return nil
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/vestibule-id/vestibule/delivery/mail"
 	"github.com/vestibule-id/vestibule/delivery/sms"
 	"github.com/vestibule-id/vestibule/mfa"
+	"github.com/vestibule-id/vestibule/mfa/code"
 	"github.com/vestibule-id/vestibule/mfa/recovery"
 	"github.com/vestibule-id/vestibule/mfa/totp"
 	"github.com/vestibule-id/vestibule/store"
@@ -29,11 +30,16 @@ func kinds() []delivery.Kind {
 }
 
 // factors is the table of second steps: one line each, the safest first, in which order they are offered.
-func factors(db *store.Store) []mfa.Factor {
-	return []mfa.Factor{
-		totp.Factor{},
-		recovery.Factor{Pepper: db.Pepper},
+// What this installation cannot send is not offered.
+func factors(db *store.Store, sent code.Way) []mfa.Factor {
+	list := []mfa.Factor{totp.Factor{}}
+	if sent.Messages.Offers().Mail {
+		list = append(list, code.Email{Way: sent})
 	}
+	if sent.Messages.Offers().SMS {
+		list = append(list, code.SMS{Way: sent})
+	}
+	return append(list, recovery.Factor{Pepper: db.Pepper})
 }
 
 // protocols is the table of upstream types: one line each.

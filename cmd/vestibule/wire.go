@@ -30,6 +30,7 @@ import (
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/web"
 	"github.com/vestibule-id/vestibule/mfa"
+	"github.com/vestibule-id/vestibule/mfa/code"
 	"github.com/vestibule-id/vestibule/password"
 	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/store"
@@ -159,7 +160,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return func(allow []string) *http.Client { return c.Watch.client(to, guard.Client(allow)) }
 	}
 	short, counter := c.Watch.shortLived(db.Brief(), db.Counter())
-	if h.factors, err = h.secondSteps(ctx, c, short); err != nil {
+	if h.factors, err = h.secondSteps(ctx, c, issuer, short); err != nil {
 		return err
 	}
 	judge := &flows.Judge{
@@ -266,7 +267,7 @@ func (h *house) opener(c config, call func([]string) *http.Client) *upstream.Ope
 }
 
 // secondSteps wires what people prove themselves by besides their identity provider.
-func (h *house) secondSteps(ctx context.Context, c config, short brief.Store) (*mfa.Service, error) {
+func (h *house) secondSteps(ctx context.Context, c config, issuer *url.URL, short brief.Store) (*mfa.Service, error) {
 	secret, err := h.store.Secret(ctx, "ceremonies")
 	if err != nil {
 		return nil, err
@@ -284,7 +285,8 @@ func (h *house) secondSteps(ctx context.Context, c config, short brief.Store) (*
 		return nil, err
 	}
 	return &mfa.Service{
-		Factors: factors(h.store), Enrollments: h.store, Tries: h.store, Brief: short, Seal: seal, Tx: h.store, Audit: h.store, Now: c.Now,
+		Factors: factors(h.store, code.Way{Messages: h.messages, Pepper: h.store.Pepper, Fold: flows.NormalAddress, Host: issuer.Hostname()}),
+		Told:    h.tellFactor, Enrollments: h.store, Tries: h.store, Brief: short, Seal: seal, Tx: h.store, Audit: h.store, Now: c.Now,
 	}, nil
 }
 

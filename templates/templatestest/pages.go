@@ -48,6 +48,8 @@ func stepPages() []templates.Page {
 	wrong.Error, wrong.Left = "mfa.wrong", 4
 	last.Error, last.Left, last.Other = "mfa.used", 1, false
 	enroll.Action, enroll.Step, enroll.Later, enroll.LaterUntil = "/login/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs/enroll", "enroll", true, "2026-03-08 12:00 UTC"
+	budget, number := ask, enroll
+	budget.Error, number.Error = "delivery.budget", "delivery.number"
 	key := templates.TOTPEnrollPage{
 		StepFrame: enroll, Key: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP", Size: 29, QR: "M4 4h7v1h-7zM12 4h1v1h-1zM4 5h1v1h-1z",
 		URI: "otpauth://totp/Acme%20Bank:priya.raman@acmebank.example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
@@ -61,6 +63,11 @@ func stepPages() []templates.Page {
 	return []templates.Page{
 		templates.TOTPPage{StepFrame: ask, Devices: []string{"Pixel 8"}}, templates.TOTPPage{StepFrame: wrong}, templates.TOTPPage{StepFrame: last},
 		key, templates.RecoveryPage{StepFrame: ask, Remaining: 7, Total: 10}, templates.RecoveryPage{StepFrame: wrong, Remaining: 7, Total: 10}, list, setUp,
+		templates.CodePage{StepFrame: ask, Kind: "email", To: "p…@acmebank.example", Sent: 1, Resend: true, Minutes: 10},
+		templates.CodePage{StepFrame: wrong, Kind: "sms", To: "… 23", Sent: 1, Minutes: 10},
+		templates.CodePage{StepFrame: budget, Kind: "email", To: "p…@acmebank.example"},
+		templates.CodePage{StepFrame: enroll, Kind: "sms", To: "… 23", Sent: 1, Enrol: true, Resend: true, Minutes: 10},
+		templates.PhonePage{StepFrame: enroll}, templates.PhonePage{StepFrame: number},
 		templates.RecoveryCodesPage{StepFrame: enroll, Codes: []string{
 			"k3mq-w7np-4xzd", "8rta-h5cv-2yqe", "m9fj-b6ks-7gup", "3wnx-d8pz-q4ha", "c5ve-r2ty-9kmb",
 			"7gpf-u4sj-x3wn", "z8hd-a6qk-5ret", "n2cb-v9my-4jps", "p7xu-g3wf-8kzh", "e4ta-s6rd-2qcn",
