@@ -3,6 +3,7 @@ package flows
 import (
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -115,6 +116,24 @@ func TestDecide(t *testing.T) {
 		{name: "the person is suspended", change: func(s *State) { s.Person.Person.Status = directory.Suspended }, refuse: ErrSuspended},
 		{name: "the person is unreadable", change: func(s *State) { s.Person.Person.Status = "" }, refuse: ErrSuspended},
 
+		{name: "from nowhere, where anywhere will do", change: func(s *State) { s.Browser = true }},
+		{name: "from nowhere", policy: map[string]string{"login.networks": `["192.0.2.0/24"]`}, change: func(s *State) { s.Browser = true }, refuse: ErrNetwork},
+		{name: "from another network", policy: map[string]string{"login.networks": `["192.0.2.0/24"]`}, change: func(s *State) { s.Browser, s.From = true, netip.MustParseAddr("192.0.3.1") }, refuse: ErrNetwork},
+		{name: "from the network", policy: map[string]string{"login.networks": `["192.0.2.0/24"]`}, change: func(s *State) { s.Browser, s.From = true, netip.MustParseAddr("192.0.2.1") }},
+		{name: "by an app", policy: map[string]string{"login.networks": `["192.0.2.0/24"]`}},
+		{name: "signed in to other apps alone", change: func(s *State) {
+			s.Apart = true
+			s.Proofs[0].held = true
+		}, step: StepAuthenticate},
+		{name: "signed in to other apps, and just to this one", change: func(s *State) { s.Apart, s.Started = true, s.Proofs[0].Seen }},
+		{name: "a proof of another organization that is trusted", change: func(s *State) {
+			s.Proofs = []Proof{proof("con_b", "org_b", time.Minute)}
+			s.Org.Trusted = []ConnectionFacts{{ID: "con_b", Org: "org_b"}}
+		}},
+		{name: "a proof of a trusted connection that was switched off since", change: func(s *State) {
+			s.Proofs = []Proof{proof("con_b", "org_b", time.Minute)}
+			s.Org.Trusted = []ConnectionFacts{{ID: "con_b", Org: "org_b", After: start}}
+		}, step: StepAuthenticate},
 		{name: "a proof of another organization", change: func(s *State) { s.Proofs = []Proof{proof("con_b", "org_b", time.Minute)} }, step: StepAuthenticate},
 		{name: "a proof of a connection that changed hands", change: func(s *State) { s.Proofs = []Proof{proof("con_a", "org_b", time.Minute)} }, step: StepAuthenticate},
 		{name: "a guest, by the named connection", change: func(s *State) {

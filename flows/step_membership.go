@@ -16,6 +16,7 @@ func (membership) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Err
 	if s.Org == nil || s.Person == nil {
 		return false, nil, ErrNotMember
 	}
+	networks := policy.LoginNetworks.In(p)
 	who, m := s.Person.Person, s.Person.Member
 	switch {
 	case m.Person == "":
@@ -24,7 +25,7 @@ func (membership) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Err
 		return false, nil, ErrSuspended
 	case who.Realm != s.Org.Chain.Org().Realm || m.Org != s.Org.Chain.Org().ID || !m.Holds(s.Now):
 		return false, nil, ErrNotMember
-	case s.Browser && !policy.LoginNetworks.In(p).Contains(s.From):
+	case s.Browser && !networks.Everywhere() && !networks.Contains(s.From):
 		// Told to members alone: to strangers the organization's networks are no business (S31).
 		return false, []Reason{s.because(p, policy.LoginNetworks.Key, "People sign in from these networks alone.")}, ErrNetwork
 	}
