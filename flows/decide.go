@@ -22,17 +22,13 @@ const (
 	StepMembership   StepName = "membership"
 	StepFactor       StepName = "factor"
 	StepEnroll       StepName = "enroll"
+
+	// What flows add.
+	StepNotice  StepName = "notice"
+	StepTerms   StepName = "terms"
+	StepProfile StepName = "profile"
+	StepDeny    StepName = "deny"
 )
-
-// Flow says how the people of one organization sign in: steps in their order. It can add and order
-// steps; what policy and safety demand is put in its natural place when the list lacks it.
-type Flow struct{ Steps []StepName }
-
-// natural is the order of the steps that every login must pass, whatever its flow lists.
-var natural = []StepName{StepIdentify, StepChoose, StepAuthenticate, StepLink, StepMembership, StepFactor, StepEnroll}
-
-// DefaultFlow is what an organization without a flow of its own uses.
-var DefaultFlow = Flow{Steps: natural}
 
 // Route says how a login's organization was found. A weaker one never overrides a stronger.
 type Route int
@@ -130,6 +126,16 @@ type State struct {
 	Methods, Enrollable []mfa.Method
 	// Keeping: recovery codes wait to be shown.
 	Keeping bool
+	// App is the app's id; DeviceKnown: this browser signed in to the organization before. Flows read them.
+	App         directory.AppID
+	DeviceKnown bool
+	// Done are the stations of the flow that this login has passed, Accepted the terms that the person ever
+	// accepted, where the flow asks for any. Wanted are the second steps that the flow wants, and At is where
+	// in the flow a step is asked whether it is wanted.
+	Done     []string
+	Accepted []Acceptance
+	Wanted   []FlowWish
+	At       *station
 	// Choices are the organizations that the proved person may go to with this app. Only asked for
 	// when Route is weaker than RouteNamed.
 	Choices []directory.OrgID
@@ -150,6 +156,9 @@ type Decision struct {
 	Refused  *fault.Error
 	Reasons  []Reason
 	Counting []Proof // the proofs that count for the organization, newest first; set when Done
+
+	at     *station   // which of the flow, where it is one
+	wanted []FlowWish // the second steps that the flow wants
 }
 
 func refuse(f *fault.Error) Decision { return Decision{Refused: f} }
@@ -162,43 +171,37 @@ func Decide(f Flow, p policy.Effective, s State) Decision {
 	if s.Org != nil && (s.Org.Chain.Status() != directory.Active || !s.Org.Entitled) {
 		return refuse(ErrOrgUnavailable)
 	}
-	for _, name := range f.demanded() {
-		step, known := steps[name]
+	j := judging{flow: &f}
+	if len(f.conditions) > 0 {
+		all := s // the conditions' own: most logins have none, and s stays where it is cheap
+		j.known = seen{policy: p, state: &all}
+	}
+	s.Wanted = f.wanted(&j, &s)
+	line := f.stations()
+	for i := range line {
+		at := &line[i]
+		step, known := steps[at.Step]
 		if !known {
 			return refuse(ErrStep) // refused, never skipped
 		}
+		clear := j.all(at.when)
+		if clear == fails {
+			continue
+		}
+		s.At = at
 		want, why, err := step.Wants(p, s)
+		if clear == unclear && (want || err != nil) {
+			why = append(why, Reason{Text: "The condition of this step could not be judged, so it is taken.", Rule: "flow", Level: s.levelName(at.Org)})
+		}
 		if err != nil {
-			return Decision{Refused: err, Reasons: why}
+			return Decision{Refused: err, Reasons: why, at: at}
 		}
 		if want {
-			return Decision{Step: name, Reasons: why}
+			return Decision{Step: at.Step, Reasons: why, at: at, wanted: s.Wanted}
 		}
 	}
 	counting, why := s.Counting(p)
 	return Decision{Done: true, Reasons: why, Counting: counting}
-}
-
-// demanded is the flow's list with every mandatory step that it lacks put in its natural place.
-func (f Flow) demanded() []StepName {
-	out := make([]StepName, 0, len(f.Steps)+len(natural))
-	next := 0 // how far into natural the list has come
-	place := func(name StepName) int {
-		for i := next; i < len(natural); i++ {
-			if natural[i] == name {
-				return i
-			}
-		}
-		return -1
-	}
-	for _, name := range f.Steps {
-		if i := place(name); i >= 0 {
-			out = append(out, natural[next:i]...)
-			next = i + 1
-		}
-		out = append(out, name)
-	}
-	return append(out, natural[next:]...)
 }
 
 // counts says whether a proof is worth something in the login's organization, and through what: the

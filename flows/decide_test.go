@@ -254,73 +254,12 @@ func TestDecideSaysWhy(t *testing.T) {
 	}
 }
 
-func TestDemandedStepsStandInTheirNaturalPlace(t *testing.T) {
-	const x, y = StepName("terms"), StepName("notice")
-	for _, c := range []struct{ list, want []StepName }{
-		{nil, natural},
-		{natural, natural},
-		{[]StepName{StepAuthenticate}, natural},
-		{[]StepName{x}, append([]StepName{x}, natural...)},
-		{[]StepName{StepIdentify, x}, []StepName{StepIdentify, x, StepChoose, StepAuthenticate, StepLink, StepMembership, StepFactor, StepEnroll}},
-		{[]StepName{StepLink, x, StepMembership, y}, []StepName{StepIdentify, StepChoose, StepAuthenticate, StepLink, x, StepMembership, y, StepFactor, StepEnroll}},
-		{[]StepName{StepEnroll, StepIdentify}, append(slices.Clone(natural), StepIdentify)},
-		{[]StepName{StepEnroll, StepEnroll}, append(slices.Clone(natural), StepEnroll)},
-	} {
-		if got := (Flow{c.list}).demanded(); !slices.Equal(got, c.want) {
-			t.Errorf("%v became %v, want %v", c.list, got, c.want)
-		}
-	}
-}
-
-// An unknown step is refused, never skipped: after a rollback it may be the one that kept somebody out.
-func TestAnUnknownStepIsRefused(t *testing.T) {
-	for _, list := range [][]StepName{{"terms"}, {StepIdentify, "terms"}, {StepMembership, "terms"}, {""}, {"Identify"}} {
-		if d := Decide(Flow{list}, rules(t, nil), signedIn()); !same(d.Refused, ErrStep) || d.Done {
-			t.Errorf("%v: %+v", list, d)
-		}
-	}
-}
-
 // often checks a property of thousands of states.
 func often(t *testing.T, property func(*rapid.T)) {
 	t.Helper()
 	for range 30 {
 		rapid.Check(t, property)
 	}
-}
-
-// A flow can add and order steps; it cannot take one away that is demanded.
-func TestNoFlowLeavesOutWhatIsDemanded(t *testing.T) {
-	names := append(slices.Clone(natural), "terms", "")
-	often(t, func(rt *rapid.T) {
-		f := Flow{rapid.SliceOfN(rapid.SampledFrom(names), 0, 8).Draw(rt, "steps")}
-		got := f.demanded()
-		at := 0
-		for _, name := range got {
-			if at < len(natural) && name == natural[at] {
-				at++
-			}
-		}
-		if at != len(natural) {
-			rt.Fatalf("%v became %v, which lacks %s in its place", f.Steps, got, natural[at])
-		}
-		rest := slices.Clone(got)
-		for _, name := range f.Steps {
-			i := slices.Index(rest, name)
-			if i < 0 {
-				rt.Fatalf("%v became %v, which lost %s", f.Steps, got, name)
-			}
-			rest = slices.Delete(rest, i, i+1)
-		}
-		s := state(rt)
-		d := Decide(f, settings(rt), s)
-		if d.Done && slices.ContainsFunc(f.Steps, func(n StepName) bool { return steps[n] == nil }) {
-			rt.Fatalf("done with an unknown step in %v", f.Steps)
-		}
-		if d.Done && !Decide(DefaultFlow, rules(rt, nil), s).Done {
-			rt.Fatalf("%v lets in whom the default flow does not", f.Steps)
-		}
-	})
 }
 
 func settings(rt *rapid.T) policy.Effective {

@@ -224,7 +224,13 @@ func (e *Engine) decide(ctx context.Context, l *Login, r *http.Request) (*Turn, 
 	if r != nil {
 		t.Remembered, t.Known = e.remembered(r), e.knownDevices(r)
 	}
-	return t, Decide(DefaultFlow, eff, s), nil
+	f, err := e.flow(ctx, t)
+	if err != nil {
+		return nil, Decision{}, err
+	}
+	d := Decide(f, eff, t.State)
+	t.State.At, t.State.Wanted = d.at, d.wanted
+	return t, d, nil
 }
 
 // from is where the browser of a request is.
@@ -378,6 +384,9 @@ func (e *Engine) refused(t *Turn, d Decision) error {
 		t.Login.note(t.State.Now, audit.Step{Name: "decide", Text: why.Text})
 	}
 	err := e.failure(t.Login, d.Refused, upstream.Connection{}, nil)
+	if f, ok := errors.AsType[*Failure](err); ok && d.at != nil && errors.Is(err, ErrDenied) {
+		f.Title, f.Say = d.at.Set.Title, d.at.Set.Text
+	}
 	if f, ok := errors.AsType[*Failure](err); ok && t.State.Person != nil {
 		f.Who = t.State.Person.Person.Email
 		if errors.Is(err, ErrNoOrganization) {

@@ -39,6 +39,7 @@ var (
 	ErrNoFactor       = fault.New(fault.Denied, "flows.no_factor", "A second step is required here, and none of those that are allowed can be set up.")
 	ErrEnrolAtHome    = fault.New(fault.Denied, "flows.enrol_at_home", "A second step is required here. It can be set up only when you sign in through your own organization.")
 	ErrEnrolWeak      = fault.New(fault.Denied, "flows.enrol_weak", "A passkey is required here, and setting up the first one needs more than a password or an e-mail.")
+	ErrDenied         = fault.New(fault.Denied, "flows.denied", "Your organization's sign-in rules refused this sign-in.")
 	ErrNoFinisher     = fault.New(fault.Internal, "flows.no_finisher", "This sign-in cannot be finished.")
 )
 
@@ -159,7 +160,9 @@ type Failure struct {
 	Again      string  // where starting again may help; ""
 	Used       bool    // the login was finished already
 	Decline    Decline // back to the app, with its error
-	Locales    string  // the app's ui_locales, best first
+	// Title and Say are the organization's own words of why, where its flow refused.
+	Title, Say templates.Said
+	Locales    string // the app's ui_locales, best first
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }

@@ -50,6 +50,12 @@ type Login struct {
 
 	// Local is how far somebody came who signs in by no identity provider; nil when nobody does.
 	Local *Local `json:"lcl,omitempty"`
+	// Flow are the versions of the flows that this login runs on, until its organization changes; FlowFor is
+	// whom they were chosen for. Done are the stations it has passed, Typed what a page shows again.
+	Flow    []FlowPin          `json:"flw,omitempty"`
+	FlowFor directory.PersonID `json:"flf,omitempty"`
+	Done    []string           `json:"dne,omitempty"`
+	Typed   map[string]string  `json:"typ,omitempty"`
 
 	Trace audit.Trace `json:"trc"`
 
@@ -181,6 +187,7 @@ func (login *Login) restart() {
 	login.Attempt, login.Arrived, login.Person, login.Proofs = nil, nil, "", nil
 	login.Connection, login.Identifier, login.Note, login.Keep, login.Request.Session = "", "", "", false, nil
 	login.Method, login.Ceremony, login.Choosing, login.Keeping = "", "", false, false
+	login.Flow, login.FlowFor, login.Done, login.Typed = nil, "", nil, nil
 	login.Org, login.Route, login.Local = "", RouteNone, nil
 	if login.Request.Org != "" {
 		login.Org, login.Route = login.Request.Org, RouteNamed

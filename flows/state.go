@@ -25,7 +25,9 @@ type Judge struct {
 	// SignedIn says whether a running session signed in to an app in an organization. It is asked where
 	// policy wants a sign-in for each app; without it no session is one.
 	SignedIn func(ctx context.Context, home directory.OrgID, id directory.SessionID, app directory.AppID, org directory.OrgID) (bool, error)
-	Now      func() time.Time
+	// Flows hands out what organizations wrote of their sign-in; nil: none of them wrote anything.
+	Flows *FlowService
+	Now   func() time.Time
 }
 
 // Asking says whose admission to what is in question.
@@ -61,7 +63,7 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	s := State{
 		Now: j.Now(), Started: a.Started, Force: a.Force, MaxAge: a.MaxAge,
 		Route: a.Route, Connection: a.Connection, Arrived: a.Arrived, Offline: a.Offline, Proofs: a.Proofs, Local: a.Local,
-		AppName: a.App.Name, Keeping: a.Keeping, Needed: a.Needed, Wished: a.Wished,
+		App: a.App.ID, AppName: a.App.Name, Keeping: a.Keeping, Needed: a.Needed, Wished: a.Wished,
 	}
 	var eff policy.Effective
 	if a.Org != "" {
@@ -131,7 +133,15 @@ func (j *Judge) kept(ctx context.Context, s *State, eff policy.Effective) (err e
 // are not held up.
 func (j *Judge) steps(ctx context.Context, a Asking, s *State, eff policy.Effective) error {
 	wanted := policy.MFARequirement.In(eff) != policy.Off || a.Needed > RungOne || a.Wished > RungOne
-	if !a.Steps || !wanted || j.Factors == nil || s.Org == nil || s.Person == nil || s.Person.Person.Home == "" {
+	if a.Steps && wanted {
+		return j.enrolled(ctx, s)
+	}
+	return nil
+}
+
+// enrolled looks up what the person set up.
+func (j *Judge) enrolled(ctx context.Context, s *State) error {
+	if s.FactorsKnown || j.Factors == nil || s.Org == nil || s.Person == nil || s.Person.Person.Home == "" {
 		return nil
 	}
 	who := s.Person.Person

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -330,7 +331,9 @@ func displayName(a upstream.Assertion) string {
 func (k linking) sync(ctx context.Context, p directory.Person, mail address) error {
 	a := k.assertion
 	change := func(q *directory.Person) error {
-		q.Name, q.Given, q.Family = displayName(a), a.Given, a.Family
+		q.Name = displayName(a)
+		// What the provider does not say it does not take away: the person may have told it themselves.
+		q.Given, q.Family = cmp.Or(a.Given, q.Given), cmp.Or(a.Family, q.Family)
 		if mail.vouched && NormalAddress(q.Email) != mail.norm {
 			q.Email, q.EmailSince, q.EmailProved = a.Email, time.Time{}, time.Time{}
 		}

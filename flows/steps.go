@@ -27,6 +27,10 @@ var steps = map[StepName]Step{
 	StepMembership:   membership{},
 	StepFactor:       factor{},
 	StepEnroll:       enroll{},
+	StepNotice:       notice{},
+	StepTerms:        terms{},
+	StepProfile:      profile{},
+	StepDeny:         deny{},
 }
 
 // Turn is one request's work on one login.

@@ -97,6 +97,7 @@ func (s State) demand(p policy.Effective) demand {
 			d.by = s.AppName
 		}
 	}
+	s.flowDemand(p, &d)
 	return d
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/themes"
 )
 
@@ -155,6 +156,7 @@ const (
 	ofEntitlement = "entitlement" // by organization and app
 	ofTheme       = "theme"       // by organization
 	ofPolicy      = "policy"      // by level
+	ofFlow        = "flow"        // by organization
 	ofKeys        = "keys"        // by use
 	ofDataKey     = "data_key"    // by scope
 	ofDestroyed   = "destroyed"   // by scope; known to no cache, so all of them forget everything
@@ -182,6 +184,7 @@ type caches struct {
 	entitled    cache[directory.Entitlement]
 	themes      cache[themes.Theme]
 	policies    cache[directory.PolicyDoc]
+	flows       cache[flows.FlowHead]
 	keys        cache[[]broker.Key]
 
 	byKind map[string]dropper
@@ -198,7 +201,7 @@ func (c *caches) prepare(sealed *sealer) {
 		ofRealm: share(c, &c.realms), ofOrg: share(c, &c.orgs), ofHandle: share(c, &c.handles),
 		ofDomain: share(c, &c.domains), ofConnection: share(c, &c.connections), ofConnections: share(c, &c.ownedBy),
 		ofApp: share(c, &c.apps), ofClient: share(c, &c.clients), ofEntitlement: share(c, &c.entitled),
-		ofTheme: share(c, &c.themes), ofPolicy: share(c, &c.policies), ofKeys: share(c, &c.keys),
+		ofTheme: share(c, &c.themes), ofPolicy: share(c, &c.policies), ofFlow: share(c, &c.flows), ofKeys: share(c, &c.keys),
 		ofDataKey: sealed,
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -98,6 +99,7 @@ func (e *errorPages) page(f *flows.Failure, look templates.Look, contact string,
 func (e *errorPages) faultPage(f *flows.Failure, look templates.Look, contact, code string, status int) templates.FaultPage {
 	what := fault.Of(f.Err)
 	p := templates.FaultOf(look.Lang, what.Code, templates.Names{Provider: f.Connection, Org: look.Org, App: f.App.Name})
+	p.Title, p.Cause = cmp.Or(f.Title.In(look.Lang), p.Title), cmp.Or(f.Say.In(look.Lang), p.Cause)
 	p.Code, p.Status, p.Contact, p.Who = code, status, contact, look.Org
 	p.App = f.App.Name
 	if f.Again != "" && mayMend(what) {

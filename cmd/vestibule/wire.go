@@ -164,7 +164,7 @@ func (h *house) wire(ctx context.Context, c config, issuer *url.URL) error {
 		return err
 	}
 	judge := &flows.Judge{
-		Directory: h.directory, Connections: db, Factors: h.factors, SignedIn: signedIn(db), Now: c.Now, ByPassword: true, ByLink: h.messages.Offers().Mail,
+		Directory: h.directory, Connections: db, Factors: h.factors, SignedIn: signedIn(db), Flows: flowService(db, h.directory, h.factors, c.Now), Now: c.Now, ByPassword: true, ByLink: h.messages.Offers().Mail,
 	}
 	by, err := h.bylocal(c, counter)
 	if err != nil {
@@ -337,4 +337,9 @@ func (h *house) close() {
 	}
 	h.working.Wait()
 	h.store.Close()
+}
+
+// flowService is the use cases of sign-in flows.
+func flowService(db *store.Store, dir *directory.Service, factors *mfa.Service, now func() time.Time) *flows.FlowService {
+	return &flows.FlowService{Flows: db, Terms: db, Directory: dir, Methods: factors.Methods, Tx: db, Audit: db, Now: now}
 }

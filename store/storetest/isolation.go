@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,9 @@ func (w *World) everything(t *testing.T, v Tenant) []any {
 	add(w.CalledBack(w.ctx, v.Org.ID, "jti-"+v.Org.Handle))
 	add(w.Theme(w.ctx, v.Org.ID))
 	add(w.PeopleByIdentifier(w.ctx, v.Realm.ID, "email", v.Person.Email))
+	add(w.FlowHead(w.ctx, v.Org.ID))
+	add(w.FlowVersions(w.ctx, v.Org.ID, 10))
+	add(w.TermsAccepted(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.PasswordOf(w.ctx, v.Org.ID, v.Person.ID))
 	add(w.EarlierPasswords(w.ctx, v.Org.ID, v.Person.ID, 10))
 	add(w.ConsentsOf(w.ctx, v.Org.ID, v.Person.ID))
@@ -112,6 +116,31 @@ func (w *World) probes(o, s Tenant) map[string]func() string {
 	stranger, strangeRealm := s.Org.ID, s.Realm.ID
 	otherRealm := o.Realm.ID != s.Realm.ID
 	return map[string]func() string{
+		"FlowHead": func() string {
+			h, err := w.FlowHead(ctx, stranger)
+			return leak(err, slices.Contains(h.Testers, o.Person.ID), h)
+		},
+		"PutFlowHead": func() string {
+			return refused(w.PutFlowHead(ctx, stranger, flows.FlowHead{Latest: 9, Version: 99}), directory.ErrMoved)
+		},
+		"PutFlowVersion": func() string {
+			return refused(w.PutFlowVersion(ctx, stranger, flows.FlowVersion{Version: 1, At: now, Doc: []byte("{}")}), directory.ErrMoved)
+		},
+		"FlowVersion": func() string {
+			v, err := w.FlowVersion(ctx, stranger, 1)
+			return leak(err, v.Actor.ID == o.Org.Handle, v)
+		},
+		"FlowVersions": func() string {
+			list, err := w.FlowVersions(ctx, stranger, 10)
+			return leak(err, slices.ContainsFunc(list, func(v flows.FlowVersion) bool { return v.Actor.ID == o.Org.Handle }), list)
+		},
+		"TermsAccepted": func() string {
+			list, err := w.TermsAccepted(ctx, stranger, o.Person.ID)
+			return leak(err, len(list) > 0, list)
+		},
+		"AcceptTerms": func() string {
+			return refused(w.AcceptTerms(ctx, stranger, o.Person.ID, flows.Acceptance{Org: stranger, Version: "x", At: now}), directory.ErrPersonNotFound)
+		},
 		"CountSMS": func() string {
 			before, _, err := w.SMSShare(ctx, string(o.Org.ID), now, now.Add(time.Hour))
 			if err == nil {

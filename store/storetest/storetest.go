@@ -58,6 +58,8 @@ type Store interface {
 	mfa.Enrollments
 	mfa.Tries
 	flows.Themes
+	flows.Flows
+	flows.Terms
 	audit.Recorder
 	audit.Traces
 	delivery.Queue
@@ -117,6 +119,8 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Store) {
 		"tries":         tries,
 		"documents":     documents,
 		"reach":         reach,
+		"flows":         flowVersions,
+		"terms":         termsAccepted,
 		"spent":         spent,
 		"traces":        traces,
 		"transactions":  transactions,
@@ -225,6 +229,9 @@ func (w *World) tenant(t *testing.T, realm directory.Realm, parent directory.Org
 	ok(t, w.PutAccess(w.ctx, v.Org.ID, v.Opaque))
 	v.Consent = broker.Consent{Org: v.Org.ID, Person: v.Person.ID, App: v.App.ID, Scope: []string{"openid"}, Claims: []string{"name"}, Since: now, UpdatedAt: now}
 	ok(t, w.PutConsent(w.ctx, v.Org.ID, v.Consent))
+	ok(t, w.PutFlowVersion(w.ctx, v.Org.ID, flows.FlowVersion{Version: 1, At: now, Actor: directory.Actor{Kind: directory.Operator, ID: handle}, Doc: []byte(`{"items":[]}`)}))
+	ok(t, w.PutFlowHead(w.ctx, v.Org.ID, flows.FlowHead{Latest: 1, Published: 1, Testers: []directory.PersonID{v.Person.ID}}))
+	ok(t, w.AcceptTerms(w.ctx, v.Org.ID, v.Person.ID, flows.Acceptance{Org: v.Org.ID, Version: handle, At: now}))
 	ok(t, w.PutPassword(w.ctx, v.Org.ID, v.Person.ID, directory.Password{ID: directory.PasswordID("pwd_" + handle), Hash: "$hash$" + handle, Set: now, Source: directory.Imported}, 0))
 	v.Factor = mfa.Enrollment{
 		ID: directory.NewFactorID(now), Realm: v.Realm.ID, Home: v.Org.ID, Person: v.Person.ID, Org: v.Org.ID, Method: "passkey", Label: "Laptop",

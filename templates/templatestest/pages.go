@@ -5,7 +5,7 @@ import "github.com/vestibule-id/vestibule/templates"
 // Pages is one realistic example of every state of every page of a login.
 func Pages() []templates.Page {
 	pages := append(append(identifyPages(), choosePages()...), stepPages()...)
-	return append(append(append(pages, localPages()...), endPages()...), faultPages()...)
+	return append(append(append(append(pages, localPages()...), flowPages()...), endPages()...), faultPages()...)
 }
 
 const (
@@ -72,6 +72,35 @@ func stepPages() []templates.Page {
 			"k3mq-w7np-4xzd", "8rta-h5cv-2yqe", "m9fj-b6ks-7gup", "3wnx-d8pz-q4ha", "c5ve-r2ty-9kmb",
 			"7gpf-u4sj-x3wn", "z8hd-a6qk-5ret", "n2cb-v9my-4jps", "p7xu-g3wf-8kzh", "e4ta-s6rd-2qcn",
 		}},
+	}
+}
+
+// flowPages are those of the steps that an organization's own flow adds.
+func flowPages() []templates.Page {
+	at := func(step string) templates.FlowFrame {
+		return templates.FlowFrame{
+			Action: "/login/Zk3pQ9xV7mT2cL5rB8nW1yH4dS6gJ0fA-uE_iKoXqRs/" + step, Step: step, At: "org_1/3/item 2 (" + step + ")", App: app,
+			By: "MightyBank Americas", Who: "priya.raman@acmebank.example", ChangeURL: "/login/again",
+		}
+	}
+	banner, rules, asks := at("notice"), at("terms"), at("profile")
+	banner.Who = ""
+	banner.Title = templates.Said{"en": "Authorized use only", "es": "Solo uso autorizado"}
+	banner.Text = templates.Said{
+		"en": "This system is for people of MightyBank alone.\n\nWhat you do here is recorded. <b>Whoever has no business here leaves now.</b>",
+		"es": "Este sistema es solo para las personas de MightyBank.\n\nLo que haces aquí queda registrado.",
+	}
+	rules.Text = templates.Said{"en": "Be kind to customers' data."}
+	rules.Link = templates.Said{"en": "https://acmebank.example/terms"}
+	profile := templates.ProfilePage{FlowFrame: asks, Error: true}
+	for _, name := range []string{"name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "birthdate", "locale", "zoneinfo"} {
+		profile.Fields = append(profile.Fields, templates.ProfileField{Name: name, Complete: "off"})
+	}
+	profile.Fields = append(profile.Fields, templates.ProfileField{Name: "phone_number", Type: "tel", Complete: "tel", Value: "600 123", Wrong: true})
+	asks.By = ""
+	return []templates.Page{
+		templates.NoticePage{FlowFrame: banner}, templates.NoticePage{FlowFrame: at("notice")}, templates.TermsPage{FlowFrame: rules, Version: "2026-01"}, profile,
+		templates.ProfilePage{FlowFrame: asks, Fields: profile.Fields[:1]},
 	}
 }
 
