@@ -11,7 +11,6 @@ import (
 
 	"github.com/vestibule-id/vestibule/audit"
 	"github.com/vestibule-id/vestibule/directory"
-	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/mfa"
 )
 
@@ -290,16 +289,25 @@ func (s *FlowService) fit(ctx context.Context, org directory.OrgID, version int6
 	return invalid(list)
 }
 
-// invalid is the problems of a document as a fault; nil where there are none.
+// InvalidFlow is ErrFlowInvalid with what is wrong.
+type InvalidFlow struct{ Problems []Problem }
+
+func (e *InvalidFlow) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return ErrFlowInvalid.Public + " " + strings.Join(lines, "; ")
+}
+
+func (e *InvalidFlow) Unwrap() error { return ErrFlowInvalid }
+
+// invalid is the problems of a document as an error; nil where there are none.
 func invalid(list []Problem) error {
 	if len(list) == 0 {
 		return nil
 	}
-	lines := make([]string, len(list))
-	for i, p := range list {
-		lines[i] = p.String()
-	}
-	return fault.New(ErrFlowInvalid.Kind, ErrFlowInvalid.Code, ErrFlowInvalid.Public+" "+strings.Join(lines, "; ")+".")
+	return &InvalidFlow{list}
 }
 
 func (s *FlowService) publish(ctx context.Context, a directory.Actor, org directory.OrgID, h FlowHead, at int64) error {
