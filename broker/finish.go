@@ -226,9 +226,9 @@ func (b *Broker) open(ctx context.Context, s *signIn, r *http.Request, res flows
 	if err != nil {
 		return err
 	}
-	s.secret = directory.NewSecret()
+	s.secret = newDated(now)
 	s.session = Session{
-		ID: directory.NewSessionID(now), TokenHash: hashOf(s.secret), Realm: a.person.Realm, Person: a.person.ID, Home: a.person.Home,
+		ID: directory.NewSessionID(now), TokenHash: keyOf(s.secret), Realm: a.person.Realm, Person: a.person.ID, Home: a.person.Home,
 		CreatedAt: now, Ends: now.Add(ends), Device: device(r.UserAgent()),
 	}
 	s.session.prove(res.Fresh)
@@ -294,7 +294,7 @@ func (b *Broker) raise(ctx context.Context, s *signIn, proved bool, mark func(*S
 		return nil // nothing to write
 	}
 	if proved {
-		s.secret = directory.NewSecret()
+		s.secret = newDated(s.admission.at)
 	}
 	return b.Sessions.UpdateSession(ctx, s.session.Home, s.session.ID, func(t *Session) error {
 		if !t.Ended.IsZero() {
@@ -303,7 +303,7 @@ func (b *Broker) raise(ctx context.Context, s *signIn, proved bool, mark func(*S
 		t.prove(res.Fresh)
 		mark(t)
 		if proved {
-			t.TokenHash = hashOf(s.secret)
+			t.TokenHash = keyOf(s.secret)
 		}
 		s.session = *t
 		return nil
