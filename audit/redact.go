@@ -32,6 +32,9 @@ const (
 // Add writes a step into the trace, redacted. It is the only way in.
 func (t *Trace) Add(s Step) {
 	clean := Step{At: s.At, Name: tidy(s.Name), Text: tidy(s.Text), Code: tidy(s.Code)}
+	if n := min(len(s.Checks), maxChecks); n > 0 {
+		clean.Checks = make([]Check, 0, n)
+	}
 	for _, c := range s.Checks[:min(len(s.Checks), maxChecks)] {
 		clean.Checks = append(clean.Checks, c.clean())
 	}

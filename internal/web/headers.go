@@ -1,6 +1,9 @@
 package web
 
-import "net/http"
+import (
+	"maps"
+	"net/http"
+)
 
 // The policy of every page under login, consent and logout (ui contract section 11). It has no
 // form-action: Chromium applies that to each later redirect, those of identity providers included. It
@@ -8,15 +11,23 @@ import "net/http"
 const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; frame-ancestors 'none'"
 
+// The headers of every answer, each list made once. They are full, so whoever adds to one makes a new list.
+var (
+	everywhere = map[string][]string{
+		"Content-Security-Policy":    {contentSecurityPolicy},
+		"X-Content-Type-Options":     {"nosniff"},
+		"Referrer-Policy":            {"no-referrer"},
+		"Cross-Origin-Opener-Policy": {"same-origin"},
+		"Permissions-Policy":         {"publickey-credentials-get=(self), publickey-credentials-create=(self)"},
+		"Cache-Control":              {"no-store"},
+	}
+	onlyTLS = []string{"max-age=63072000; includeSubDomains"}
+)
+
 // PageHeaders are set on every answer but static files.
 func PageHeaders(h http.Header, secure bool) {
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Permissions-Policy", "publickey-credentials-get=(self), publickey-credentials-create=(self)")
-	h.Set("Cache-Control", "no-store")
+	maps.Copy(h, everywhere)
 	if secure {
-		h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		h["Strict-Transport-Security"] = onlyTLS
 	}
 }
