@@ -84,7 +84,7 @@ type logins struct {
 
 const (
 	late     = 5 * time.Minute  // how long an abandoned login still says whose it was
-	afterUse = 20 * time.Second // how long a finished one does: as long as a double click takes, and no more
+	afterUse = 10 * time.Second // how long a finished one does: as long as a double click takes, and no more
 )
 
 func loginKey(id string) string { return "login/" + id }

@@ -87,11 +87,12 @@ func (d dialectTypes) render(text string) string {
 // Pragmas of the durable file. FULL is for power loss: a commit that was answered is on the disk.
 // No memory map: whenever another connection wrote, SQLite unmaps and maps the file anew at the next read,
 // which costs ten times the read itself. The writer, whom nobody else's write disturbs, has what it needs in
-// its cache. Readers forget theirs at every write, so a small one will do.
+// its cache; what it writes lies at the ends of its indexes, and a page of cache is two of memory, so that is
+// small too. Readers forget theirs at every write.
 var (
 	durablePragmas = []string{
 		"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
-		"PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-8192", "PRAGMA mmap_size=0",
+		"PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-4096", "PRAGMA mmap_size=0",
 		"PRAGMA wal_autocheckpoint=4000",
 	}
 	readerPragmas = []string{

@@ -12,11 +12,13 @@ import (
 type recent[V any] struct {
 	mu    sync.RWMutex
 	moves uint64 // how often something was forgotten: a read that began before is not kept
-	of    map[string]map[string]kept[V]
+	of    map[string][]kept[V]
 	size  int
 }
 
+// kept is a subject as seen from one side; few are seen from several.
 type kept[V any] struct {
+	side  string
 	value V
 	until time.Time
 }
@@ -30,8 +32,12 @@ const (
 func (c *recent[V]) get(subject, side string, now time.Time) (v V, mark uint64, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	k, ok := c.of[subject][side]
-	return k.value, c.moves, ok && now.Before(k.until)
+	for _, k := range c.of[subject] {
+		if k.side == side {
+			return k.value, c.moves, now.Before(k.until)
+		}
+	}
+	return v, c.moves, false
 }
 
 // mark is what keep wants of a read that begins now.
@@ -52,18 +58,23 @@ func (c *recent[V]) keep(subject, side string, v V, now time.Time, mark uint64) 
 }
 
 func (c *recent[V]) put(subject, side string, v V, now time.Time) {
-	if c.of == nil || c.size >= recentLimit {
-		c.of, c.size = map[string]map[string]kept[V]{}, 0
+	switch {
+	case c.of == nil:
+		c.of = map[string][]kept[V]{}
+	case c.size >= recentLimit:
+		clear(c.of)
+		c.size = 0
 	}
+	next := kept[V]{side, v, now.Add(recentLife)}
 	sides := c.of[subject]
-	if sides == nil {
-		sides = map[string]kept[V]{}
-		c.of[subject] = sides
+	for i := range sides {
+		if sides[i].side == side {
+			sides[i] = next
+			return
+		}
 	}
-	if _, had := sides[side]; !had {
-		c.size++
-	}
-	sides[side] = kept[V]{v, now.Add(recentLife)}
+	c.size++
+	c.of[subject] = append(sides, next)
 }
 
 // wrote remembers what a commit just wrote.
