@@ -13,6 +13,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"net/url"
 	"strings"
 	"sync"
@@ -188,7 +189,19 @@ var deflaters = sync.Pool{New: func() any {
 	return w
 }}
 
+// A request of up to this many bytes is not compressed: its address stays far below what anybody refuses
+// (some take 2,048 characters), and compressing it would cost more than all else that is done for it.
+const uncompressed = 800
+
+// deflate writes text as DEFLATE (SAML Bindings 3.4.4.1), a short one as the stored block of RFC 1951
+// section 3.2.4.
 func deflate(text string) ([]byte, error) {
+	if n := uint16(len(text)); len(text) <= uncompressed {
+		out := append(make([]byte, 0, 5+len(text)), 1) // the last block, stored
+		out = binary.LittleEndian.AppendUint16(out, n)
+		out = binary.LittleEndian.AppendUint16(out, ^n)
+		return append(out, text...), nil
+	}
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	var out bytes.Buffer
