@@ -41,7 +41,12 @@ func (s *Store) CreateSession(ctx context.Context, home directory.OrgID, v broke
 		v.Realm, v.Home, v.Version = o.Realm, home, 1
 		t.made = madeSession{home, v.ID}
 		t.wroteSession(v)
-		return t.putMarks(v.ID, nil, v.Orgs)
+		for _, m := range v.Orgs { // of a new session, so there is nothing to meet
+			if err := t.send("INSERT INTO session_orgs (session_id, org_id, since, seen, held) VALUES ($1, $2, $3, $4, $5)", v.ID, m.Org, m.Since, m.Seen, m.Held); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -192,12 +197,11 @@ const insertMark = `INSERT INTO session_apps (session_id, app_id, org_id, sid, f
 func (s *Store) MarkApp(ctx context.Context, home directory.OrgID, id directory.SessionID, m broker.AppMark) (broker.AppMark, error) {
 	kept := m
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
-		args := []any{id, m.App, m.Org, m.SID, m.First, home}
 		if t.made == (madeSession{home, id}) {
-			kept = m
-			return t.send(insertMark, args...) // a session of this moment has no other mark, so nobody waits for the count
+			kept, t.made = m, madeSession{} // a session of this moment has no other mark, and has one now
+			return t.send("INSERT INTO session_apps (session_id, app_id, org_id, sid, first_at) VALUES ($1, $2, $3, $4, $5)", id, m.App, m.Org, m.SID, m.First)
 		}
-		n, err := t.exec(insertMark, args...)
+		n, err := t.exec(insertMark, id, m.App, m.Org, m.SID, m.First, home)
 		if err != nil || n == 1 {
 			return err
 		}
