@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -16,6 +17,11 @@ const (
 	laneFull = 6                    // so many that wait are worth another lane
 	laneWait = 3 * time.Millisecond // how long one waits before another lane is looked for
 )
+
+// laneLocks is how long functions that share a transaction wait for a row. Each takes its rows in an order in
+// which no two wait for each other in a ring, but together they have none: whoever finds a row taken goes on
+// by itself, before anybody could wait for those with whom it shared, and with the rows that they hold.
+const laneLocks = "SET LOCAL lock_timeout = 20"
 
 // lanes are the goroutines that write, and the calls that wait for one. While a call waits there is a lane.
 type lanes struct {
@@ -158,7 +164,7 @@ func (p *postgres) together(group []*call) (rest []*call) {
 		return group
 	}
 	defer func() { p.give(s) }()
-	if err := s.begin(nil); err != nil {
+	if err := cmp.Or(s.begin(nil), s.send(laneLocks)); err != nil {
 		s.rollback()
 		return group
 	}

@@ -222,3 +222,74 @@ func TestAFunctionThatDoesNotEndHoldsUpNobody(t *testing.T) {
 	close(goOn)
 	all.Wait()
 }
+
+// A function that needs a row that another transaction holds waits for it alone: those who came with it go
+// on, and rows that they wrote are not held meanwhile, so that nobody waits in a ring.
+func TestWhoeverWaitsForARowWaitsAlone(t *testing.T) {
+	o := onPostgres(t, storetest.NewClock())
+	s, other := openTest(t, o), openTest(t, o)
+	s.stop()
+	s.idle.Wait()
+	p := postgresOf(s)
+	p.wide = 1
+	must(t, s.write(t.Context(), func(_ context.Context, t *tx) error {
+		return t.send("INSERT INTO budgets (k, n, most, until) VALUES ('x', 0, 9, 0), ('y', 0, 9, 0)")
+	}))
+	use := func(s *Store, key string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return s.write(ctx, func(_ context.Context, t *tx) error {
+				_, err := t.exec("UPDATE budgets SET n = n + 1 WHERE k = $1", key)
+				return err
+			})
+		}
+	}
+	held, more, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- other.InTx(t.Context(), func(ctx context.Context) error {
+			if err := use(other, "x")(ctx); err != nil {
+				return err
+			}
+			close(held)
+			<-more
+			return use(other, "y")(ctx) // which those who wait for x would hold
+		})
+	}()
+	<-held
+	var runs atomic.Int32
+	var all sync.WaitGroup
+	answered := make(chan error, 3)
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	all.Go(func() {
+		must(t, s.InTx(t.Context(), func(context.Context) error { close(busy); <-goOn; return nil }))
+	})
+	<-busy
+	for i, fn := range []func(context.Context) error{use(s, "y"), use(s, "x"), recording(s, "ent_a", &runs)} {
+		all.Go(func() { answered <- s.InTx(t.Context(), fn) })
+		await(t, func() bool {
+			p.lanes.mu.Lock()
+			defer p.lanes.mu.Unlock()
+			return len(p.lanes.waiting) == i+1
+		})
+	}
+	p.lanes.mu.Lock()
+	p.wide = 4
+	p.lanes.mu.Unlock()
+	close(goOn)
+	for range 2 { // all but who needs x
+		select {
+		case err := <-answered:
+			must(t, err)
+		case <-time.After(2 * time.Second): // before anybody's lock_timeout
+			t.Error("somebody waits for a row that they do not need")
+		}
+	}
+	close(more)
+	must(t, <-ended)
+	all.Wait()
+	must(t, <-answered)
+	n := int64(0)
+	_, err := s.rows(t.Context(), "SELECT sum(n)::bigint FROM budgets", func(r *row) { n = r.int() })
+	if err != nil || n != 4 {
+		t.Errorf("%d of 4 uses, %v", n, err)
+	}
+}
