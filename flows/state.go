@@ -246,7 +246,7 @@ func (j *Judge) trusted(ctx context.Context, chain directory.Chain, app AppFacts
 			return nil, err
 		}
 		if owner.Status() == directory.Active { // S14
-			out = append(out, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter})
+			out = append(out, ConnectionFacts{ID: c.ID, Org: c.Org, Name: c.Name, After: c.ProofsAfter, MFA: c.MFA})
 		}
 	}
 	return out, nil

@@ -35,11 +35,9 @@ func (s State) shows(p policy.Effective, q Proof) mfa.Evidence {
 // vouchesFactor says whether the connection's rule finds a second step in what the provider said. At most
 // that: nothing a provider says is phishing-resistant here (S11).
 func (s State) vouchesFactor(q Proof) bool {
-	i := slices.IndexFunc(s.Org.Usable, func(c ConnectionFacts) bool { return c.ID == q.Connection })
-	if i < 0 {
-		return false
-	}
-	return slices.ContainsFunc(s.Org.Usable[i].MFA, func(rule string) bool { return rule == q.ACR || slices.Contains(q.AMR, rule) })
+	means := func(rule string) bool { return rule == q.ACR || slices.Contains(q.AMR, rule) }
+	vouches := func(c ConnectionFacts) bool { return c.ID == q.Connection && slices.ContainsFunc(c.MFA, means) }
+	return slices.ContainsFunc(s.Org.Usable, vouches) || slices.ContainsFunc(s.Org.Trusted, vouches)
 }
 
 // Rung is how strong the proofs are together.

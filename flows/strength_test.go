@@ -37,6 +37,8 @@ func TestS11StrengthIsOfDistinctProofs(t *testing.T) {
 		{"nothing", nil, RungNone},
 		{"a provider's word", []Proof{sso}, RungOne},
 		{"a provider's word and its second step", []Proof{told}, RungTwo},
+		{"the same of a connection that is trusted here", []Proof{{Connection: "con_t", Org: "org_t", AMR: []string{"mfa"}, At: start, Seen: start}}, RungTwo},
+		{"the same of one that is not", []Proof{{Connection: "con_u", Org: "org_t", AMR: []string{"mfa"}, At: start, Seen: start}}, RungOne},
 		{"a provider's word and an app's code", []Proof{sso, own(policy.TOTP, "org_a", "")}, RungTwo},
 		{"a password", []Proof{own(policy.Password, "org_a", "")}, RungOne},
 		{"a password and a key that recognizes nobody", []Proof{own(policy.Password, "org_a", ""), own(policy.SecurityKey, "org_a", "")}, RungTwo},
@@ -50,6 +52,7 @@ func TestS11StrengthIsOfDistinctProofs(t *testing.T) {
 	} {
 		s := signedIn()
 		s.Org.Usable[0].MFA = []string{"mfa"}
+		s.Org.Trusted = []ConnectionFacts{{ID: "con_t", Org: "org_t", MFA: []string{"mfa"}}}
 		if got := s.Rung(rules(t, nil), c.proofs); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
@@ -198,6 +201,7 @@ func TestAStricterSecondStepLetsInNobodyMore(t *testing.T) {
 	}
 	often(t, func(rt *rapid.T) {
 		s := shown(rt)
+		s.Wished = RungNone // what an app would like is asked of whoever can give it, and a tighter policy leaves fewer
 		lax, wishes := guarding(rt)
 		strict := map[string]string{}
 		for k, v := range wishes {
