@@ -93,11 +93,11 @@ func TestTheFirstErrorEndsAMeasurement(t *testing.T) {
 		}
 		return nil
 	}
-	if took, err := together(t.Context(), []func(context.Context) error{do, do}, 0, time.Hour); !errors.Is(err, wrong) || took != nil {
+	if took, err := together(t.Context(), []func(context.Context) error{do, do}, 0, time.Hour, 0); !errors.Is(err, wrong) || took != nil {
 		t.Error(took, err)
 	}
 	n.Store(100)
-	if took, err := together(t.Context(), []func(context.Context) error{do, do}, 33, 0); err != nil || len(took) != 33 || n.Load() != 133 {
+	if took, err := together(t.Context(), []func(context.Context) error{do, do}, 33, 0, 0); err != nil || len(took) != 33 || n.Load() != 133 {
 		t.Error(len(took), n.Load(), err)
 	}
 }

@@ -21,15 +21,19 @@ import (
 type operation struct {
 	name  string
 	begin func(ctx context.Context, d *driver) (func(context.Context) error, error)
+	// pace is how often each does it; zero: as often as it can.
+	pace time.Duration
 }
 
 var operations = []operation{
-	{"login", signIn("login")},
-	{"saml", signIn("saml")},
-	{"refresh", refresh},
-	{"client_credentials", clientCredentials},
-	{"userinfo", userinfo},
-	{"discovery", discovery},
+	{name: "login", begin: signIn("login")},
+	{name: "saml", begin: signIn("saml")},
+	{name: "refresh", begin: refresh},
+	{name: "client_credentials", begin: clientCredentials},
+	{name: "userinfo", begin: userinfo},
+	{name: "discovery", begin: discovery},
+	{name: "tokens_steady", begin: clientCredentials, pace: steady},
+	{name: "tokens_flooded", begin: flooded, pace: steady},
 }
 
 const scope = "openid profile email"
@@ -99,7 +103,7 @@ func (w *world) run(ctx context.Context, p plan, o operation) (r row, err error)
 		}
 		all = append(all, do)
 	}
-	if _, err := together(ctx, all, p.People, 0); err != nil {
+	if _, err := together(ctx, all, p.People, 0, 0); err != nil {
 		return r, err
 	}
 	if err := w.analyze(ctx); err != nil {
@@ -117,7 +121,7 @@ func (w *world) run(ctx context.Context, p plan, o operation) (r row, err error)
 		return r, err
 	}
 	began := time.Now()
-	took, err := together(ctx, all, p.Count, p.For)
+	took, err := together(ctx, all, p.Count, p.For, o.pace)
 	r.took, r.count = time.Since(began), len(took)
 	if err = errors.Join(err, profiled()); err != nil {
 		return r, err
@@ -132,9 +136,9 @@ func (w *world) run(ctx context.Context, p plan, o operation) (r row, err error)
 	return r, nil
 }
 
-// together runs all at once, count times in all, or without a count for as long; it says how long each
+// together runs all at once, count times in all, or without a count for as long, each at its pace; it says how long each
 // took. The first error ends it.
-func together(ctx context.Context, all []func(context.Context) error, count int, long time.Duration) ([]time.Duration, error) {
+func together(ctx context.Context, all []func(context.Context) error, count int, long, pace time.Duration) ([]time.Duration, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	end := time.Now().Add(long)
@@ -143,8 +147,13 @@ func together(ctx context.Context, all []func(context.Context) error, count int,
 	took := make([][]time.Duration, len(all))
 	for i, do := range all {
 		wg.Go(func() {
+			due := time.Now().Add(pace * time.Duration(i) / time.Duration(len(all)))
 			for ctx.Err() == nil {
 				began := time.Now()
+				if pace > 0 { // what comes late waits from when it was due
+					time.Sleep(time.Until(due))
+					began, due = due, due.Add(pace)
+				}
 				if count > 0 && next.Add(1) > int64(count) || count == 0 && began.After(end) {
 					return
 				}

@@ -153,6 +153,7 @@ func (w *world) manifest() (files []string) {
 		fmt.Fprintf(&b, "    type: oidc\n    issuer: %s\n    private: [%q]\n    settings: {client_id: %s}\n    secrets: {client_secret: {env: BENCH_UPSTREAM_SECRET}}\n", w.oidc.Base, private(w.oidc), upstreamID)
 	}
 	byOIDC("login")
+	fmt.Fprintf(&b, "- handle: local\n  name: local\n  apps: [%s]\n", client)
 	organization("saml")
 	fmt.Fprintf(&b, "    type: saml\n    authoritative: true\n    private: [%q]\n    metadata: {file: saml.xml}\n", private(w.saml))
 	for i := range w.organizations {
@@ -192,7 +193,7 @@ func (w *world) issuer() string { return "http://localhost:" + strconv.Itoa(w.po
 // network sends all.
 func (w *world) serve(ctx context.Context) (time.Duration, error) {
 	args := append([]string{"serve", "--issuer=" + w.issuer(), "--listen=127.0.0.1:" + strconv.Itoa(w.port), "--development", "--log-level=warn",
-		"--limits-authorize-per-network=off", "--limits-authorize-per-app=off"}, w.where...)
+		"--limits-authorize-per-network=off", "--limits-authorize-per-app=off", "--limits-passwords-per-network=off"}, w.where...)
 	if w.admin != 0 {
 		args = append(args, "--admin-listen=127.0.0.1:"+strconv.Itoa(w.admin))
 	}

@@ -412,3 +412,27 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 }
+
+func TestAPlaceRestsWhileOthersWait(t *testing.T) {
+	rested := 0
+	p := &Pool{Workers: 1, Waiting: 10, Rest: func(work func()) time.Duration { work(); rested++; return time.Millisecond }}
+	hold, started := make(chan bool), make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = p.Do(t.Context(), Turn{}, func() { close(started); <-hold }) })
+	<-started
+	for range 3 {
+		wg.Go(func() {
+			if err := p.Do(t.Context(), Turn{}, func() {}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for waiting(p) < 3 {
+		time.Sleep(100 * time.Microsecond)
+	}
+	close(hold)
+	wg.Wait()
+	if rested != 4 || p.running != 0 || p.waiting != 0 {
+		t.Errorf("%d rested, %d run, %d wait", rested, p.running, p.waiting)
+	}
+}

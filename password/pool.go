@@ -3,6 +3,7 @@ package password
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Turn says on whose behalf work is asked for: the pool is shared fairly between organizations, and in each
@@ -18,6 +19,9 @@ type Turn struct {
 type Pool struct {
 	// Workers is how many run at once; Waiting how many may wait. Zero is one of each.
 	Workers, Waiting int
+	// Rest runs work and says how long its place stays empty afterwards while others wait: what a flood keeps
+	// busy leaves room for everything else. nil: no time at all.
+	Rest func(work func()) time.Duration
 
 	mu      sync.Mutex
 	running int
@@ -46,9 +50,31 @@ func (p *Pool) Do(ctx context.Context, turn Turn, work func()) error {
 	if err := p.enter(ctx, turn); err != nil {
 		return err
 	}
-	defer p.leave()
-	work()
+	p.run(work)
 	return nil
+}
+
+// run works and gives the place back, after its rest where others wait for it.
+func (p *Pool) run(work func()) {
+	var rest time.Duration
+	defer func() {
+		if rest > 0 && p.backlog() {
+			time.AfterFunc(rest, p.leave)
+			return
+		}
+		p.leave()
+	}()
+	if p.Rest == nil {
+		work()
+		return
+	}
+	rest = p.Rest(work)
+}
+
+func (p *Pool) backlog() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting > 0
 }
 
 func (p *Pool) enter(ctx context.Context, turn Turn) error {

@@ -34,12 +34,19 @@ func (h *house) bylocal(c config, counter brief.Counter) (*flows.By, error) {
 	limit := c.Limits.PasswordsPerNetwork
 	return &flows.By{
 		// Half of the processors at most: tokens and pages have the rest.
-		Passwords: &password.Keeper{Cost: c.Cost, Pool: &password.Pool{Workers: max(1, runtime.GOMAXPROCS(0)/2), Waiting: passwordsWait}},
+		Passwords: &password.Keeper{Cost: c.Cost, Pool: &password.Pool{Workers: max(1, runtime.GOMAXPROCS(0)/2), Waiting: passwordsWait, Rest: twiceAsLong}},
 		Lists:     lists, Guesses: h.store, Tries: h.store, Messages: h.messages, Spent: h.store, Seal: h.factors.Seal,
 		Admit:   func(ctx context.Context, network string) error { return limit.Check(ctx, counter, network) },
 		Network: func(r *http.Request) string { return web.Network(c.Proxies.Address(r)) },
 		Rest:    rest,
 	}, nil
+}
+
+// twiceAsLong lets a place rest twice as long as its work took, which on a busy machine is longer.
+func twiceAsLong(work func()) time.Duration {
+	began := time.Now()
+	work()
+	return 2 * time.Since(began)
 }
 
 func openBreached(name string) (*password.List, error) {
