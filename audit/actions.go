@@ -38,6 +38,7 @@ var (
 	IdentityLinked      = says("identity.linked", "{target} signs in through {connection} from now on.")
 	FactorAdded         = says("factor.added", "{actor} set up a second step ({method}), {target}.")
 	FactorRemoved       = says("factor.removed", "{actor} removed the second step {target} ({method}) of {person}.")
+	FactorDoubted       = says("factor.doubted", "{actor} answered with {target} ({method}), whose counter went back: there may be a copy of it. The answer was refused.")
 	RecoveryUsed        = says("factor.recovery_used", "{actor} used a recovery code of {target}.")
 	LoginSucceeded      = says("login.succeeded", "{actor} signed in to {target}.")
 	LoginRefused        = says("login.refused", "A sign-in to {target} was refused: {fault}.")

@@ -38,8 +38,9 @@ type Admission struct {
 	app      App
 	org      directory.Chain
 	person   directory.Person
-	subject  string        // the person, as the app knows them
-	proofs   []flows.Proof // those that count, newest first
+	subject  string                 // the person, as the app knows them
+	proofs   []flows.Proof          // those that count, newest first
+	opens    func(flows.Proof) bool // which of them a login may rest on here
 	policy   policy.Effective
 	acr      string
 	amr      []string
@@ -50,9 +51,9 @@ type Admission struct {
 	at       time.Time
 }
 
-// primary is the newest proof that says who the person is. Admit lets nobody in without one.
+// primary is the newest proof that the admission rests on. Admit lets nobody in without one.
 func (a Admission) primary() flows.Proof {
-	return a.proofs[max(0, slices.IndexFunc(a.proofs, flows.Proof.Primary))]
+	return a.proofs[max(0, slices.IndexFunc(a.proofs, a.opens))]
 }
 
 // admitRequest says whom the door is asked to let through.
@@ -124,7 +125,8 @@ func (b *Broker) Admit(ctx context.Context, in admitRequest) (Admission, error) 
 	rung := s.Rung(eff, d.Counting)
 	return Admission{
 		app: app, org: s.Org.Chain, person: s.Person.Person, subject: b.subject(app, s.Person.Person.ID), proofs: d.Counting, policy: eff,
-		acr: acrOf(rung), amr: amrOf(d.Counting, rung), authTime: d.Counting[0].At, revision: revision, at: s.Now, consent: since,
+		opens: func(q flows.Proof) bool { return s.Opens(eff, q) },
+		acr:   acrOf(rung), amr: amrOf(d.Counting, rung), authTime: d.Counting[0].At, revision: revision, at: s.Now, consent: since,
 	}, nil
 }
 

@@ -171,9 +171,10 @@ func (b *Broker) writeSignIn(ctx context.Context, s *signIn, had bool, r *http.R
 	life := policy.SessionLifetime.In(a.policy)
 	proved := len(res.Fresh) > 0
 	// What the login proved opens this organization anew only where it counts (S2, S47).
-	// A second step alone opens nothing anew: who somebody is was proved when it was proved.
+	// A second step alone opens nothing anew, nor does a passkey where nobody signs in by one: who somebody
+	// is was proved when it was proved.
 	fresh := slices.ContainsFunc(a.proofs, func(p flows.Proof) bool {
-		return p.Primary() && slices.ContainsFunc(res.Fresh, func(q flows.Proof) bool { return q.Same(p) && q.Seen.Equal(p.Seen) })
+		return a.opens(p) && slices.ContainsFunc(res.Fresh, func(q flows.Proof) bool { return q.Same(p) && q.Seen.Equal(p.Seen) })
 	})
 	since := a.primary().Seen
 	var err error

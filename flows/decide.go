@@ -276,8 +276,8 @@ func (s State) allowed(p policy.Effective, q Proof) (Reason, bool) {
 	return Reason{}, true
 }
 
-// first says whether a proof may be the first step under the policy.
-func (s State) first(p policy.Effective, q Proof) bool {
+// Opens says whether a proof may be the first step under the policy: whether a login may rest on it.
+func (s State) Opens(p policy.Effective, q Proof) bool {
 	if q.Connection == "" && q.Method == policy.Passkey {
 		return q.Primary() && !s.Kept && policy.LoginMethods.In(p).Allows(policy.Passkey)
 	}

@@ -56,6 +56,8 @@ type Login struct {
 	FlowFor directory.PersonID `json:"flf,omitempty"`
 	Done    []string           `json:"dne,omitempty"`
 	Typed   map[string]string  `json:"typ,omitempty"`
+	// Passkey is the open question of a page that lets anybody sign in with a passkey.
+	Passkey string `json:"psk,omitempty"`
 
 	Trace audit.Trace `json:"trc"`
 
@@ -186,7 +188,7 @@ func (login *Login) owned(cookie string) bool {
 func (login *Login) restart() {
 	login.Attempt, login.Arrived, login.Person, login.Proofs = nil, nil, "", nil
 	login.Connection, login.Identifier, login.Note, login.Keep, login.Request.Session = "", "", "", false, nil
-	login.Method, login.Ceremony, login.Choosing, login.Keeping = "", "", false, false
+	login.Method, login.Ceremony, login.Choosing, login.Keeping, login.Passkey = "", "", false, false, ""
 	login.Flow, login.FlowFor, login.Done, login.Typed = nil, "", nil, nil
 	login.Org, login.Route, login.Local = "", RouteNone, nil
 	if login.Request.Org != "" {

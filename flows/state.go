@@ -81,7 +81,7 @@ func (j *Judge) State(ctx context.Context, a Asking) (State, policy.Effective, e
 	if err := j.person(ctx, a, &s, eff); err != nil {
 		return State{}, eff, err
 	}
-	if err := j.kept(ctx, &s, eff); err != nil {
+	if err := j.kept(ctx, a, &s, eff); err != nil {
 		return State{}, eff, err
 	}
 	return s, eff, j.steps(ctx, a, &s, eff)
@@ -116,16 +116,33 @@ func (j *Judge) keptToProvider(ctx context.Context, facts *OrgFacts, eff policy.
 	return facts.Chain.Has(d.Org) && facts.Connected && policy.SSORequired.In(eff), d.Doubtful, nil
 }
 
-// kept looks up whether the person's own proofs may say who they are.
-func (j *Judge) kept(ctx context.Context, s *State, eff policy.Effective) (err error) {
+// kept looks up whether the person's own proofs may say who they are. A passkey that was set up elsewhere
+// than at home opens nothing that it would not open there.
+func (j *Judge) kept(ctx context.Context, a Asking, s *State, eff policy.Effective) (err error) {
 	own := func(q Proof) bool { return q.Connection == "" && q.Primary() }
-	if s.Org == nil || s.Person == nil || !policy.SSORequired.In(eff) || !slices.ContainsFunc(s.Proofs, own) {
+	if s.Org == nil || s.Person == nil || s.Person.Person.Email == "" || !slices.ContainsFunc(s.Proofs, own) {
 		return nil
 	}
-	if s.Person.Person.Email == "" {
+	who := s.Person.Person
+	if home := who.Home; home != "" && !s.Org.Chain.Has(home) { // else what holds there is inherited here
+		facts, there, err := j.org(ctx, home, a.App)
+		if errors.Is(err, ErrOrgUnavailable) {
+			s.Kept = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.Kept, _, err = j.keptToProvider(ctx, facts, there, who.Email)
+		s.Kept = s.Kept || !policy.LoginMethods.In(there).Allows(policy.Passkey)
+		if err != nil || s.Kept {
+			return err
+		}
+	}
+	if !policy.SSORequired.In(eff) {
 		return nil
 	}
-	s.Kept, _, err = j.keptToProvider(ctx, s.Org, eff, s.Person.Person.Email)
+	s.Kept, _, err = j.keptToProvider(ctx, s.Org, eff, who.Email)
 	return err
 }
 

@@ -24,10 +24,10 @@ func (authenticate) Wants(p policy.Effective, s State) (bool, []Reason, *fault.E
 		return true, []Reason{{Text: "An address was typed whose organization has no identity provider here, or that nobody has."}}, nil
 	}
 	counting, why := s.Counting(p)
-	if slices.ContainsFunc(counting, func(q Proof) bool { return s.first(p, q) }) {
+	if slices.ContainsFunc(counting, func(q Proof) bool { return s.Opens(p, q) }) {
 		return false, nil, nil
 	}
-	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.identifies(q) }) {
+	if slices.ContainsFunc(s.Proofs, func(q Proof) bool { return s.inLogin(q) && s.identifies(q) && s.Opens(p, q) }) {
 		return false, why, ErrNotFresh // it was asked in this login, and asking again changes nothing
 	}
 	if s.local(p) {

@@ -175,7 +175,7 @@ func (t *Turn) answered(ctx context.Context, step StepName, d demand, answer url
 	switch {
 	case errors.Is(err, mfa.ErrAgain):
 		return nil
-	case errors.Is(err, mfa.ErrWrong), errors.Is(err, mfa.ErrReplay), errors.Is(err, mfa.ErrOver):
+	case errors.Is(err, mfa.ErrWrong), errors.Is(err, mfa.ErrReplay), errors.Is(err, mfa.ErrCopied), errors.Is(err, mfa.ErrOver):
 		l.note(t.State.Now, audit.Step{Name: string(step), Text: "The answer was not accepted.", Facts: map[string]string{"method": string(l.Method), "fault": fault.Of(err).Code}})
 		return nil // the page says so
 	case err != nil:

@@ -53,12 +53,16 @@ func (identify) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	if page.Value == "" {
 		page.Value = l.Request.Hint
 	}
-	return Reply{Page: page}, nil
+	changed, err := t.invite(ctx, StepIdentify, &page.Passkey)
+	return Reply{Page: page, Changed: changed}, err
 }
 
 func (identify) Take(ctx context.Context, t *Turn, answer url.Values) error {
 	l := t.Login
 	l.Note = ""
+	if answer.Has("credential") {
+		return t.recognize(ctx, answer)
+	}
 	if org := directory.OrgID(answer.Get("org")); org != "" {
 		return t.Engine.routeRemembered(ctx, l, org, t.Remembered)
 	}

@@ -126,7 +126,7 @@ func (s State) second(p policy.Effective, d demand, counting []Proof) bool {
 		case q.Primary() && q.Method == policy.Passkey:
 			return true
 		case !q.Primary() && slices.ContainsFunc(counting, func(first Proof) bool {
-			return s.first(p, first) && (first.Channel == "" || first.Channel != q.Channel)
+			return s.Opens(p, first) && (first.Channel == "" || first.Channel != q.Channel)
 		}):
 			return true
 		}

@@ -27,6 +27,8 @@ var (
 	ErrWrong = fault.New(fault.Invalid, "mfa.wrong", "That is not the right answer.")
 	// ErrReplay: the answer was right once and is used up.
 	ErrReplay = fault.New(fault.Invalid, "mfa.used", "This code was used already. Wait for the next one.")
+	// ErrCopied: the credential's counter went back, so there may be two of it (WebAuthn section 6.1.1).
+	ErrCopied = fault.New(fault.Denied, "mfa.copied", "This passkey or security key may have been copied. Use another way.")
 	// ErrOver: the question is not open any more: too old, answered, or asked of somebody else.
 	ErrOver = fault.New(fault.Expired, "mfa.over", "This question is over. Here is a new one.")
 	// ErrTries: too many wrong answers in this login.
@@ -186,7 +188,7 @@ type Passed struct {
 	AMR   []string
 	// Channel is what it came over, where another proof may come over the same: "mail:ada@acme.example".
 	Channel string
-	// Warn is what an administrator should read of it: "clone".
+	// Warn is what an administrator should read of it: WarnClone, which refuses the answer.
 	Warn string
 
 	Method Method
@@ -194,6 +196,9 @@ type Passed struct {
 	At     time.Time
 	From   time.Time // when it begins to count for step-up
 }
+
+// WarnClone: there may be two of what answered.
+const WarnClone = "clone"
 
 // Factor is one kind. Ask shows the question, made anew when c holds none; Answer judges an answer and
 // changes nothing that lasts.
@@ -222,4 +227,15 @@ type Countable interface {
 // Implicit is a factor that needs no setting up where the person has what it takes: a good address.
 type Implicit interface {
 	Has(s Subject) bool
+}
+
+// Finder is a factor whose answer says whose it is: nobody is known before.
+type Finder interface {
+	Factor
+	// Invite gives what a page's script needs to ask anybody, as JSON, made anew when c holds none.
+	Invite(ctx context.Context, c *Ceremony) (options string, err error)
+	// Handle reads what an answer says it is of, as Enrollment.Handle has it. Nothing is judged.
+	Handle(answer url.Values) ([]byte, error)
+	// Recognize judges an answer by the one enrollment that c then holds.
+	Recognize(ctx context.Context, c *Ceremony, answer url.Values) (Passed, error)
 }

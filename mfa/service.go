@@ -188,7 +188,7 @@ func (s *Service) dress(ctx context.Context, c *Ceremony, q Question) error {
 	return nil
 }
 
-// Answer judges an answer. ErrWrong, ErrReplay and ErrAgain leave the question open, to be shown again; ErrOver
+// Answer judges an answer. ErrWrong, ErrReplay, ErrCopied and ErrAgain leave the question open, to be shown again; ErrOver
 // wants a new one; anything else ends what asked.
 func (s *Service) Answer(ctx context.Context, q Question, answer url.Values) (Passed, error) {
 	c, err := s.take(ctx, q)
@@ -223,7 +223,7 @@ func (s *Service) Answer(ctx context.Context, q Question, answer url.Values) (Pa
 
 // again leaves a question open after a wrong answer, until there were too many.
 func (s *Service) again(ctx context.Context, c Ceremony, why error) error {
-	if !errors.Is(why, ErrWrong) && !errors.Is(why, ErrReplay) {
+	if !errors.Is(why, ErrWrong) && !errors.Is(why, ErrReplay) && !errors.Is(why, ErrCopied) {
 		return why
 	}
 	c.Tries++
@@ -254,8 +254,7 @@ func (s *Service) judge(ctx context.Context, c *Ceremony, answer url.Values) (Pa
 		passed.Org = c.Subject.Home
 		return passed, nil
 	}
-	err = s.Tx.InTx(ctx, func(ctx context.Context) error { return s.use(ctx, c, passed) })
-	if err != nil {
+	if err := s.makeGood(ctx, c, passed); err != nil {
 		return Passed{}, err
 	}
 	i := slices.IndexFunc(c.Enrollments, func(e Enrollment) bool { return e.ID == passed.Enrollment })
@@ -264,6 +263,22 @@ func (s *Service) judge(ctx context.Context, c *Ceremony, answer url.Values) (Pa
 	}
 	passed.Org, passed.From = c.Enrollments[i].Org, c.Enrollments[i].CountsFrom
 	return passed, nil
+}
+
+// makeGood uses up what an answer uses up. One that may come from a copy is refused and recorded: whose it
+// is needs another way, and somebody who looks.
+func (s *Service) makeGood(ctx context.Context, c *Ceremony, p Passed) error {
+	err := error(ErrCopied)
+	if p.Warn == "" {
+		err = s.Tx.InTx(ctx, func(ctx context.Context) error { return s.use(ctx, c, p) })
+	}
+	if !errors.Is(err, ErrCopied) {
+		return err
+	}
+	if err := s.record(ctx, c, audit.FactorDoubted, p.Enrollment); err != nil {
+		return err
+	}
+	return ErrCopied
 }
 
 // use makes an answer good: what it uses up is used up with it.

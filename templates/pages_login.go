@@ -22,6 +22,7 @@ type IdentifyPage struct {
 	// Connection is offered as one button above the field ("Continue with Okta"); "" offers none.
 	Connection, ConnectionName string
 	Remembered                 []RememberedOrg
+	Passkey                    *PasskeyInvite
 }
 
 // What can be wrong with an identifier. The platform's page knows no IdentifyUnknownDomain: there an

@@ -82,6 +82,25 @@ func (p RecoveryCodesPage) Text() string { return p.Org + "\n" + p.Who + "\n\n" 
 // Lines are the codes as they are copied.
 func (p RecoveryCodesPage) Lines() string { return strings.Join(p.Codes, "\n") }
 
+// WebAuthnPage asks for a passkey, or for a security key (Key): its script gives Options to the browser
+// (PublicKeyCredentialRequestOptionsJSON) and posts what comes of it ("credential").
+type WebAuthnPage struct {
+	StepFrame
+	Key     bool
+	Options string
+}
+
+// WebAuthnEnrollPage sets one up the same way (PublicKeyCredentialCreationOptionsJSON).
+type WebAuthnEnrollPage struct {
+	StepFrame
+	Key     bool
+	Options string
+}
+
+// PasskeyInvite lets whoever has a passkey sign in with it: a button, and where the browser offers passkeys
+// in the field for the name, there too. nil offers neither. Error is as StepFrame.Error.
+type PasskeyInvite struct{ Action, Step, Options, Error string }
+
 // StepsPage is the list of ways to confirm who one is, or of kinds to set up (Enrol): each a button
 // named "method".
 type StepsPage struct {
@@ -100,13 +119,15 @@ type StepItem struct {
 	Safest       bool
 }
 
-func (TOTPPage) Template() string          { return "mfa/totp" }
-func (TOTPEnrollPage) Template() string    { return "mfa/totp_enroll" }
-func (RecoveryPage) Template() string      { return "mfa/recovery" }
-func (RecoveryCodesPage) Template() string { return "mfa/recovery_codes" }
-func (CodePage) Template() string          { return "mfa/code" }
-func (PhonePage) Template() string         { return "mfa/phone" }
-func (StepsPage) Template() string         { return "mfa/steps" }
+func (TOTPPage) Template() string           { return "mfa/totp" }
+func (TOTPEnrollPage) Template() string     { return "mfa/totp_enroll" }
+func (WebAuthnPage) Template() string       { return "mfa/webauthn" }
+func (WebAuthnEnrollPage) Template() string { return "mfa/webauthn_enroll" }
+func (RecoveryPage) Template() string       { return "mfa/recovery" }
+func (RecoveryCodesPage) Template() string  { return "mfa/recovery_codes" }
+func (CodePage) Template() string           { return "mfa/code" }
+func (PhonePage) Template() string          { return "mfa/phone" }
+func (StepsPage) Template() string          { return "mfa/steps" }
 
 // Kind is the method where there are words and a picture for it.
 func (i StepItem) Kind() string { return kindOf(i.Method) }

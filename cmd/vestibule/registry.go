@@ -12,6 +12,7 @@ import (
 	"github.com/vestibule-id/vestibule/mfa/code"
 	"github.com/vestibule-id/vestibule/mfa/recovery"
 	"github.com/vestibule-id/vestibule/mfa/totp"
+	"github.com/vestibule-id/vestibule/mfa/webauthn"
 	"github.com/vestibule-id/vestibule/store"
 )
 
@@ -30,9 +31,13 @@ func kinds() []delivery.Kind {
 }
 
 // factors is the table of second steps: one line each, the safest first, in which order they are offered.
-// What this installation cannot send is not offered.
-func factors(db *store.Store, sent code.Way) []mfa.Factor {
-	list := []mfa.Factor{totp.Factor{}}
+// What this installation cannot send is not offered, and at an IP address no browser has passkeys.
+func factors(db *store.Store, issuer string, sent code.Way) []mfa.Factor {
+	var list []mfa.Factor
+	if passkeys, keys, err := webauthn.New(issuer); err == nil {
+		list = append(list, passkeys, keys)
+	}
+	list = append(list, totp.Factor{})
 	if sent.Messages.Offers().Mail {
 		list = append(list, code.Email{Way: sent})
 	}

@@ -32,8 +32,13 @@ func identifyPages() []templates.Page {
 		{Value: "org_06a4m2k0q1v6d3t8r5e7p9h2bc", Name: "Acme Bank", Logo: "/theme/acme-bank.svg", Hint: "Okta"},
 		{Value: "org_06a4m2k0q1v6d3t8r5e7p9h2bd", Name: "MexBanco", Logo: "/theme/mexbanco.svg", LogoDark: "/theme/mexbanco-dark.svg", Hint: "Microsoft Entra ID"},
 	}
+	keyed, refused := plain, plain
+	keyed.Passkey = &templates.PasskeyInvite{Action: action, Step: "identify", Options: `{"challenge":"dGhpcyBpcyBub3QgYSBjaGFsbGVuZ2U","rpId":"login.example","userVerification":"required"}`}
+	again := *keyed.Passkey
+	again.Error = "mfa.wrong"
+	refused.Passkey = &again
 	return []templates.Page{
-		plain, ours, wrong, empty, foreign, single, known,
+		plain, ours, wrong, empty, foreign, single, known, keyed, refused,
 		templates.NoCompanyPage{Action: action, Step: "identify", Value: "someone@nowhere.example", App: app},
 	}
 }
@@ -54,13 +59,20 @@ func stepPages() []templates.Page {
 		StepFrame: enroll, Key: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP", Size: 29, QR: "M4 4h7v1h-7zM12 4h1v1h-1zM4 5h1v1h-1z",
 		URI: "otpauth://totp/Acme%20Bank:priya.raman@acmebank.example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
 	}
+	const asked = `{"challenge":"dGhpcyBpcyBub3QgYSBjaGFsbGVuZ2U","rpId":"login.example","userVerification":"required"}`
+	refused := ask
+	refused.Error, refused.Left = "mfa.copied", 2
+	passkeys := []templates.Page{
+		templates.WebAuthnPage{StepFrame: ask, Options: asked}, templates.WebAuthnPage{StepFrame: wrong, Key: true, Options: asked}, templates.WebAuthnPage{StepFrame: refused, Options: asked},
+		templates.WebAuthnEnrollPage{StepFrame: enroll, Options: asked}, templates.WebAuthnEnrollPage{StepFrame: enroll, Key: true, Options: asked},
+	}
 	list := templates.StepsPage{StepFrame: ask, Missing: []string{"sms", "email"}, MissingBy: "MightyBank Americas"}
 	for i, m := range []string{"passkey", "security_key", "push", "totp", "sms", "email", "recovery_code", "admin_bypass"} {
 		list.Items = append(list.Items, templates.StepItem{Method: m, Safest: i == 0})
 	}
 	list.Items[2].Hint = "Pixel 8"
 	setUp := templates.StepsPage{StepFrame: enroll, Enrol: true, Items: list.Items[:4]}
-	return []templates.Page{
+	return append(passkeys, []templates.Page{
 		templates.TOTPPage{StepFrame: ask, Devices: []string{"Pixel 8"}}, templates.TOTPPage{StepFrame: wrong}, templates.TOTPPage{StepFrame: last},
 		key, templates.RecoveryPage{StepFrame: ask, Remaining: 7, Total: 10}, templates.RecoveryPage{StepFrame: wrong, Remaining: 7, Total: 10}, list, setUp,
 		templates.CodePage{StepFrame: ask, Kind: "email", To: "p…@acmebank.example", Sent: 1, Resend: true, Minutes: 10},
@@ -72,7 +84,7 @@ func stepPages() []templates.Page {
 			"k3mq-w7np-4xzd", "8rta-h5cv-2yqe", "m9fj-b6ks-7gup", "3wnx-d8pz-q4ha", "c5ve-r2ty-9kmb",
 			"7gpf-u4sj-x3wn", "z8hd-a6qk-5ret", "n2cb-v9my-4jps", "p7xu-g3wf-8kzh", "e4ta-s6rd-2qcn",
 		}},
-	}
+	}...)
 }
 
 // flowPages are those of the steps that an organization's own flow adds.
