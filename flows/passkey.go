@@ -31,7 +31,7 @@ func (t *Turn) invite(ctx context.Context, step StepName, into **templates.Passk
 		return false, err
 	}
 	changed, l.Passkey = l.Passkey != inv.ID, inv.ID
-	*into = &templates.PasskeyInvite{Action: e.answerURL(l, step), Step: string(step), Options: inv.Options, Error: inv.Error}
+	*into = &templates.PasskeyInvite{Action: e.answerURL(l, step), Step: string(step), Options: inv.Options, Error: inv.Error, Left: inv.Left}
 	return changed, nil
 }
 

@@ -98,8 +98,11 @@ type WebAuthnEnrollPage struct {
 }
 
 // PasskeyInvite lets whoever has a passkey sign in with it: a button, and where the browser offers passkeys
-// in the field for the name, there too. nil offers neither. Error is as StepFrame.Error.
-type PasskeyInvite struct{ Action, Step, Options, Error string }
+// in the field for the name, there too. nil offers neither. Error and Left are as in StepFrame.
+type PasskeyInvite struct {
+	Action, Step, Options, Error string
+	Left                         int
+}
 
 // StepsPage is the list of ways to confirm who one is, or of kinds to set up (Enrol): each a button
 // named "method".

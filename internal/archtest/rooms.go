@@ -87,6 +87,7 @@ var rooms = []room{
 	{name: "templates/templatestest", floor: 2, may: []string{"templates", "themes"}, why: "the conformance of every page"},
 	{name: "mfa/mfatest", floor: 4, may: []string{"mfa", "directory", "audit", "policy", "templates", "delivery", "internal/brief"},
 		why: "the conformance of every factor"},
+	{name: "mfa/webauthn/webauthntest", floor: 0, why: "an authenticator in software: it knows what browsers are asked, and nothing of who asks"},
 	{name: "store/storetest", floor: top, upTo: 8, why: "the contract of every store"},
 }
 

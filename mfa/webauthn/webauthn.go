@@ -17,14 +17,13 @@ import (
 	"github.com/go-webauthn/webauthn/protocol"
 	lib "github.com/go-webauthn/webauthn/webauthn"
 
-	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/mfa"
 	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/templates"
 )
 
 // ErrAddress: browsers use passkeys at names alone, never at an IP address (WebAuthn section 5.1.2, RP ID).
-var ErrAddress = fault.New(fault.Invalid, "webauthn.address", "Passkeys need an address with a name.")
+var ErrAddress = errors.New("webauthn: no name to make passkeys for")
 
 // Factor is one of the two kinds.
 type Factor struct {
@@ -46,8 +45,8 @@ const timeout = 10 * time.Minute
 // that is an IP address.
 func New(origin string) (passkeys, securityKeys *Factor, err error) {
 	u, err := url.Parse(origin)
-	if err != nil {
-		return nil, nil, ErrAddress.With(err)
+	if err != nil || u.Hostname() == "" {
+		return nil, nil, errors.Join(ErrAddress, err)
 	}
 	limit := lib.TimeoutConfig{Enforce: true, Timeout: timeout, TimeoutUVD: timeout}
 	web, err := lib.New(&lib.Config{
@@ -58,7 +57,7 @@ func New(origin string) (passkeys, securityKeys *Factor, err error) {
 		ExtensionsUnsolicitedOutputPolicy: protocol.UnsolicitedOutputPolicyIgnore,
 	})
 	if err != nil {
-		return nil, nil, ErrAddress.With(err)
+		return nil, nil, errors.Join(ErrAddress, err)
 	}
 	return &Factor{policy.Passkey, web}, &Factor{policy.SecurityKey, web}, nil
 }

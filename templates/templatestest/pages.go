@@ -35,7 +35,7 @@ func identifyPages() []templates.Page {
 	keyed, refused := plain, plain
 	keyed.Passkey = &templates.PasskeyInvite{Action: action, Step: "identify", Options: `{"challenge":"dGhpcyBpcyBub3QgYSBjaGFsbGVuZ2U","rpId":"login.example","userVerification":"required"}`}
 	again := *keyed.Passkey
-	again.Error = "mfa.wrong"
+	again.Error, again.Left = "mfa.wrong", 4
 	refused.Passkey = &again
 	return []templates.Page{
 		plain, ours, wrong, empty, foreign, single, known, keyed, refused,
