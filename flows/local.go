@@ -103,10 +103,13 @@ const (
 )
 
 // LocalFacts are the ways to sign in here that an organization allows and this installation has.
-type LocalFacts struct{ Password, Link bool }
+type LocalFacts struct{ Password, Link, Passkey bool }
 
 // Any says whether there is one.
-func (f LocalFacts) Any() bool { return f.Password || f.Link }
+func (f LocalFacts) Any() bool { return f.byAddress() || f.Passkey }
+
+// byAddress says whether there is one that begins with an address.
+func (f LocalFacts) byAddress() bool { return f.Password || f.Link }
 
 // localFacts are the ways that a policy allows.
 func (j *Judge) localFacts(eff policy.Effective) LocalFacts {
@@ -119,7 +122,10 @@ func (j *Judge) localLimit(eff policy.Effective) LocalFacts {
 }
 
 func (j *Judge) localAmong(allowed policy.Set) LocalFacts {
-	return LocalFacts{Password: j.ByPassword && allowed.Allows(policy.Password), Link: j.ByLink && allowed.Allows(policy.EmailLink)}
+	return LocalFacts{
+		Password: j.ByPassword && allowed.Allows(policy.Password), Link: j.ByLink && allowed.Allows(policy.EmailLink),
+		Passkey: j.Factors.Finds() && allowed.Allows(policy.Passkey),
+	}
 }
 
 // local says whether the login is the kind that goes by no identity provider: the person was found to need

@@ -23,7 +23,7 @@ import (
 // must be written.
 func (t *Turn) invite(ctx context.Context, step StepName, into **templates.PasskeyInvite) (changed bool, err error) {
 	e, l := t.Engine, t.Login
-	if !e.Factors.Finds() || t.State.Org != nil && !policy.LoginMethods.In(t.Policy).Allows(policy.Passkey) {
+	if !e.Factors.Finds() || t.State.Org != nil && !t.State.Org.Local.Passkey {
 		return false, nil
 	}
 	inv, err := e.Factors.Invite(ctx, l.ID, l.Passkey)
@@ -42,7 +42,7 @@ func (t *Turn) recognize(ctx context.Context, answer url.Values) error {
 	if !e.Factors.Finds() {
 		return ErrOutOfOrder.Because("no passkeys here")
 	}
-	passed, found, err := e.Factors.Recognize(ctx, t.inRealm(), l.ID, l.Passkey, answer)
+	passed, found, err := e.Factors.Recognize(ctx, t.realm(), l.ID, l.Passkey, answer)
 	if err != nil {
 		l.note(now, audit.Step{Name: "passkey", Text: "A passkey was not accepted.", Facts: map[string]string{"fault": fault.Of(err).Code}})
 	}
@@ -58,20 +58,12 @@ func (t *Turn) recognize(ctx context.Context, answer url.Values) error {
 	if l.Person != found.Person {
 		l.Proofs = nil // what somebody else proved earlier in this login is not this person's (S2)
 	}
-	l.Person, l.Passkey, l.Proofs = found.Person, "", append(l.Proofs, proofOf(passed))
+	l.Person, l.Passkey, l.Local, l.Proofs = found.Person, "", nil, append(l.Proofs, proofOf(passed))
 	l.note(now, audit.Step{Name: "passkey", Text: "The person signed in with a passkey."})
 	if l.Org != "" {
 		return nil
 	}
 	return t.goHome(ctx, found)
-}
-
-// inRealm is whose people may sign in here.
-func (t *Turn) inRealm() directory.RealmID {
-	if t.State.Org != nil {
-		return t.State.Org.Chain.Org().Realm
-	}
-	return t.Login.Request.Realm
 }
 
 // goHome finds the organization for somebody who was recognized without one: their home, or where they may

@@ -52,7 +52,7 @@ func (s State) connection() ConnectionFacts {
 
 func (authenticate) Ask(ctx context.Context, t *Turn) (Reply, error) {
 	if t.State.local(t.Policy) {
-		return t.askLocal()
+		return t.askLocal(ctx)
 	}
 	id := t.State.connection().ID
 	c, err := t.Engine.Judge.Connections.ConnectionByID(ctx, id)

@@ -94,7 +94,7 @@ func (t *Turn) elsewise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(l.Identifier, "@") || !t.Engine.Judge.localLimit(p).Any() {
+	if !strings.Contains(l.Identifier, "@") || !t.Engine.Judge.localLimit(p).byAddress() {
 		l.Note = noteNoCompany
 		return nil
 	}

@@ -20,7 +20,7 @@ import (
 // This file is authenticate for whoever goes by no identity provider.
 
 // askLocal shows where the sign-in stands.
-func (t *Turn) askLocal() (Reply, error) {
+func (t *Turn) askLocal(ctx context.Context) (Reply, error) {
 	l, org := t.Login, ""
 	if t.State.Org != nil {
 		org = t.State.Org.Chain.Org().Name
@@ -53,12 +53,19 @@ func (t *Turn) askLocal() (Reply, error) {
 		}
 	}
 	page.Fixed = l.Org == "" // it was typed on the page before
-	return Reply{Page: page}, nil
+	changed, err := t.invite(ctx, StepAuthenticate, &page.Passkey)
+	if page.Passkey != nil {
+		page.Passkey.Alone = !page.Password && !page.Link && len(page.Connections) == 0
+	}
+	return Reply{Page: page, Changed: changed}, err
 }
 
 // takeLocal takes an answer of one of these pages.
 func (t *Turn) takeLocal(ctx context.Context, answer url.Values) error {
 	l := t.Login
+	if answer.Has("credential") {
+		return t.recognize(ctx, answer)
+	}
 	if con := directory.ConnectionID(answer.Get("connection")); con != "" && t.State.Org != nil {
 		if !slices.ContainsFunc(t.State.Org.Usable, func(c ConnectionFacts) bool { return c.ID == con }) {
 			return ErrOutOfOrder.Because("not a connection of this organization")

@@ -20,6 +20,7 @@ type PasswordPage struct {
 	Password, Link bool
 	// Connections are identity providers that are offered besides, each a button named "connection".
 	Connections []ChooseItem
+	Passkey     *PasskeyInvite
 }
 
 // What can be wrong with a password.

@@ -102,6 +102,7 @@ type WebAuthnEnrollPage struct {
 type PasskeyInvite struct {
 	Action, Step, Options, Error string
 	Left                         int
+	Alone                        bool // there is nothing else on the page
 }
 
 // StepsPage is the list of ways to confirm who one is, or of kinds to set up (Enrol): each a button

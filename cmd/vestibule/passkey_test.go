@@ -55,9 +55,6 @@ func withPasskey(t *testing.T, more map[string]string) (*world, company, *browse
 	w := newWorld(t)
 	acme := w.addOIDC("acme", nil)
 	wishes := map[string]string{"mfa.requirement": `"always"`, "mfa.phishing_resistant": `true`, "mfa.methods": `["passkey"]`}
-	for k, v := range more {
-		wishes[k] = v
-	}
 	w.policy(acme.org, wishes)
 	b := newBrowser(t)
 	d := webauthntest.New(t, w.url)
@@ -68,6 +65,7 @@ func withPasskey(t *testing.T, more map[string]string) (*world, company, *browse
 	}
 	tok := w.redeem(b.gives(p, d.Create(p.options(t))).code(t), r.verifier)
 	w.strong(tok, acrPhr)
+	w.policy(acme.org, more)
 	return w, acme, b, d
 }
 
@@ -117,7 +115,7 @@ func TestAPasskeyIsSetUpInTheLoginAndAskedForInTheNext(t *testing.T) {
 func TestS11ASecurityKeyIsASecondStepAndNoMore(t *testing.T) {
 	w := newWorld(t)
 	acme := w.addOIDC("acme", nil)
-	w.policy(acme.org, map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["security_key", "passkey"]`, "mfa.phishing_resistant": `true`, "login.sso_required": `false`})
+	w.policy(acme.org, map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["security_key", "passkey"]`, "mfa.phishing_resistant": `true`})
 	d := webauthntest.New(t, w.url)
 	d.Verifies = false
 	b, r := newBrowser(t), w.request(in(acme.org))
@@ -196,6 +194,31 @@ func TestAPasskeyAloneSignsIn(t *testing.T) {
 	}
 }
 
+// On the page of an organization that leaves its people the choice, the same button stands.
+func TestAnOrganizationsPageOffersPasskeysWhereItsRulesDo(t *testing.T) {
+	w, acme, _, d := withPasskey(t, map[string]string{"login.sso_required": `false`, "login.methods": `["sso", "passkey"]`})
+	b, r := newBrowser(t), w.request(in(acme.org))
+	p := b.authorize(w, r)
+	if text := textOf(p.body); !strings.Contains(text, "Continue with Okta of acme") || !strings.Contains(text, "Sign in with a passkey") || strings.Contains(text, "Password") {
+		t.Fatalf("%s", text)
+	}
+	w.strong(w.redeem(b.gives(p, d.Any(p.options(t))).code(t), r.verifier), acrPhr)
+	w.policy(acme.org, map[string]string{"login.methods": `["sso", "password"]`})
+	if p = newBrowser(t).authorize(w, w.request(in(acme.org))); strings.Contains(p.body, "Sign in with a passkey") {
+		t.Error("a passkey is offered that the rules do not allow")
+	}
+	// S31: an address that nobody has is asked as one that somebody has.
+	var pages []string
+	for _, typed := range []string{"ada@nowhere.example", "bob@nowhere.example"} {
+		b := newBrowser(t)
+		p := b.answer(b.authorize(w, w.request(func(url.Values) {})), "identifier", typed)
+		pages = append(pages, strings.ReplaceAll(textOf(p.body), typed, "?"))
+	}
+	if pages[0] != pages[1] || !strings.Contains(pages[0], "Sign in with a passkey") {
+		t.Errorf("%q", pages)
+	}
+}
+
 // A copy of a device is refused where it signs in and where it confirms, and its owner's administrators can
 // read so.
 func TestACopiedPasskeyIsRefusedAndRecorded(t *testing.T) {
@@ -253,14 +276,13 @@ func TestAPasskeyOpensNothingWhereTheRulesSendPeopleToTheirProvider(t *testing.T
 // other, learns nothing from it.
 func TestS2APasskeyOpensNoOtherOrganization(t *testing.T) {
 	h := newHostile(t)
-	open := map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["passkey"]`, "login.sso_required": `false`}
-	h.policy(h.bank.org, open)
-	h.policy(h.rogue.org, map[string]string{"login.sso_required": `false`})
+	h.policy(h.bank.org, map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["passkey"]`})
 	h.bank.idp.SetAuto("vera")
 	d := webauthntest.New(t, h.url)
 	b, r := newBrowser(t), h.request(in(h.bank.org))
 	p := b.authorize(h.world, r)
 	h.strong(h.redeem(b.gives(p, d.Create(p.options(t))).code(t), r.verifier), acrPhr)
+	h.policy(h.bank.org, map[string]string{"login.sso_required": `false`})
 	h.bank.idp.SetAuto("")
 	h.rogue.idp.SetAuto("")
 	// She signs in with it and lands at home, though she is a guest at the other: it does not count there.

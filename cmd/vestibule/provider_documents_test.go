@@ -64,7 +64,7 @@ func TestDiscoverySaysWhatIsThereAndNothingElse(t *testing.T) {
 		"dpop_signing_alg_values_supported":     []any{"ES256", "PS256", "EdDSA"},
 		"token_endpoint_auth_methods_supported": append(secrets, "none"), "token_endpoint_auth_signing_alg_values_supported": algs,
 		"introspection_endpoint_auth_methods_supported": secrets, "revocation_endpoint_auth_methods_supported": append(secrets, "none"),
-		"code_challenge_methods_supported": []any{"S256"}, "acr_values_supported": []any{"urn:vestibule:acr:1fa", "urn:vestibule:acr:2fa"},
+		"code_challenge_methods_supported": []any{"S256"}, "acr_values_supported": []any{"urn:vestibule:acr:1fa", "urn:vestibule:acr:2fa", "urn:vestibule:acr:phr"},
 		"prompt_values_supported":                        []any{"none", "login", "select_account", "consent"},
 		"authorization_response_iss_parameter_supported": true, "require_pushed_authorization_requests": false,
 		"claims_parameter_supported": true, "request_parameter_supported": true, "request_uri_parameter_supported": false,

@@ -15,6 +15,12 @@ func localPages() []templates.Page {
 	ours := templates.PasswordPage{Action: action, Step: "authenticate", App: app, Org: "Harbor Supplies", Password: true, Link: true}
 	malformed := ours
 	malformed.Value, malformed.Error = "carmen", templates.PasswordMalformed
+	keyed := ours
+	keyed.Passkey = &templates.PasskeyInvite{Action: action, Step: "authenticate", Options: `{"challenge":"dGhpcyBpcyBub3QgYSBjaGFsbGVuZ2U","rpId":"login.example"}`}
+	alone := templates.PasswordPage{Action: action, Step: "authenticate", App: app, Org: "Harbor Supplies"}
+	only := *keyed.Passkey
+	only.Alone = true
+	alone.Passkey = &only
 	both := ours
 	both.Connections = []templates.ChooseItem{{Value: "con_1", Name: "Okta"}, {Value: "con_2", Name: "Microsoft Entra ID"}}
 	link := ours
@@ -32,7 +38,7 @@ func localPages() []templates.Page {
 	flawed.Flaws = []string{"short", "classes", "familiar", "personal", "weak", "reused", "unusable"}
 	renew.Renew, renew.Step, renew.Busy = true, "authenticate", true
 	return []templates.Page{
-		platform, wrong, wait, busy, plain, ours, malformed, both, link, mailed, again, reset, here, elsewhere, code, fresh, flawed, renew,
+		platform, wrong, wait, busy, plain, ours, malformed, both, link, mailed, again, reset, here, elsewhere, code, fresh, flawed, renew, keyed, alone,
 		templates.PasswordDonePage{App: app, AppURL: home}, templates.PasswordDonePage{},
 	}
 }
