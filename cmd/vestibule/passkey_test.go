@@ -320,7 +320,7 @@ func TestARemovedPasskeySignsNobodyIn(t *testing.T) {
 // A page that stood open asks anew when its question is over, and the passkey of somebody who is
 // suspended lets nobody in.
 func TestAnOldQuestionIsAskedAnewAndWhoeverIsSuspendedStaysOut(t *testing.T) {
-	w, acme, _, d := withPasskey(t, map[string]string{"login.sso_required": `false`})
+	w, acme, _, d := withPasskey(t, nil)
 	b := newBrowser(t)
 	p := b.authorize(w, w.request(in(acme.org)))
 	old := d.Get(p.options(t))
@@ -328,6 +328,7 @@ func TestAnOldQuestionIsAskedAnewAndWhoeverIsSuspendedStaysOut(t *testing.T) {
 	if p = b.gives(p, old); p.url.Host == "127.0.0.1:5555" || d.Get(p.options(t)) == "" {
 		t.Errorf("%s %s", p.url, textOf(p.body))
 	}
+	w.policy(acme.org, map[string]string{"login.sso_required": `false`})
 	who := w.person(acme, "acme-1")
 	w.must(w.h.directory.SetPersonStatus(t.Context(), operator, acme.org, who.ID, directory.Suspended))
 	b = newBrowser(t)

@@ -16,7 +16,7 @@ import (
 )
 
 // masks are what differs between any two answers: ids, codes, moments.
-var masks = regexp.MustCompile(`/login/[A-Za-z0-9_-]{43}|VB-[0-9A-Z]{4}-[0-9A-Z]{4}|\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d:\d\d UTC|st-[A-Za-z0-9_-]{8}`)
+var masks = regexp.MustCompile(`/login/[A-Za-z0-9_-]{43}|VB-[0-9A-Z]{4}-[0-9A-Z]{4}|\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d:\d\d UTC|st-[A-Za-z0-9_-]{8}|challenge&#34;:&#34;[A-Za-z0-9_-]{43}`)
 
 // seen is an answer without what differs between any two: status, headers and every byte of the body.
 func (p *page) seen(name string) string {

@@ -240,7 +240,7 @@ func (f *Factor) Answer(_ context.Context, c *mfa.Ceremony, answer url.Values) (
 func (f *Factor) Invite(_ context.Context, c *mfa.Ceremony) (string, error) {
 	return once(c, func() (any, *lib.SessionData, error) {
 		long := func(o *protocol.PublicKeyCredentialRequestOptions) error {
-			o.Timeout = int(c.Until.Sub(c.Now).Milliseconds())
+			o.Timeout = int(c.Until.Sub(c.Started).Milliseconds())
 			return nil
 		}
 		o, s, err := f.web.BeginDiscoverableMediatedLogin(protocol.MediationConditional, lib.WithUserVerification(protocol.VerificationRequired), long)
