@@ -10,7 +10,6 @@ import (
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/mfa"
-	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/templates"
 )
 
