@@ -276,7 +276,7 @@ func TestAPasskeyOpensNothingWhereTheRulesSendPeopleToTheirProvider(t *testing.T
 // other, learns nothing from it.
 func TestS2APasskeyOpensNoOtherOrganization(t *testing.T) {
 	h := newHostile(t)
-	h.policy(h.bank.org, map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["passkey"]`})
+	h.policy(h.bank.org, map[string]string{"mfa.requirement": `"always"`, "mfa.methods": `["passkey"]`, "mfa.phishing_resistant": `true`})
 	h.bank.idp.SetAuto("vera")
 	d := webauthntest.New(t, h.url)
 	b, r := newBrowser(t), h.request(in(h.bank.org))
