@@ -39,6 +39,8 @@ var (
 	FactorAdded         = says("factor.added", "{actor} set up a second step ({method}), {target}.")
 	FactorRemoved       = says("factor.removed", "{actor} removed the second step {target} ({method}) of {person}.")
 	FactorDoubted       = says("factor.doubted", "{actor} answered with {target} ({method}), whose counter went back: there may be a copy of it. The answer was refused.")
+	BypassMade          = says("factor.bypass_made", "{actor} made a one-time code that stands for a second step of {target}.")
+	BypassUsed          = says("factor.bypass_used", "{actor} used a one-time code of an administrator, {target}.")
 	RecoveryUsed        = says("factor.recovery_used", "{actor} used a recovery code of {target}.")
 	LoginSucceeded      = says("login.succeeded", "{actor} signed in to {target}.")
 	LoginRefused        = says("login.refused", "A sign-in to {target} was refused: {fault}.")

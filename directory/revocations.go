@@ -48,6 +48,8 @@ const (
 	EndedRemoved   = "removed"
 	EndedSignedOut = "signed out everywhere"
 	EndedPassword  = "the password was set anew"
+	EndedFactors   = "second steps were removed"
+	EndedRecovery  = "a way back after a lost second step was used"
 	EndedNotUsed   = "the organization uses the app no longer"
 	// EndedConnection: by an administrator, for the identity provider's word counts no longer.
 	EndedConnection = "the connection was switched off"
@@ -96,6 +98,24 @@ func (s *Service) SignOut(ctx context.Context, a Actor, org OrgID, id PersonID) 
 			return err
 		}
 		return s.recordSignOut(ctx, a, org, id)
+	})
+}
+
+// EndAll ends all that a person at home in home has open before now, for a reason that is recorded by whoever
+// calls. It joins the transaction of ctx.
+func (s *Service) EndAll(ctx context.Context, home OrgID, id PersonID, why string) error {
+	return s.Tx.InTx(ctx, func(ctx context.Context) error {
+		err := s.UpdatePerson(ctx, home, id, func(p *Person) error {
+			if p.Home != home {
+				return ErrPersonNotFound
+			}
+			p.SessionsAfter = s.Now()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.order(ctx, RevokePerson, home, string(id), why)
 	})
 }
 

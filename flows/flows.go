@@ -40,6 +40,7 @@ var (
 	ErrEnrolAtHome    = fault.New(fault.Denied, "flows.enrol_at_home", "A second step is required here. It can be set up only when you sign in through your own organization.")
 	ErrEnrolWeak      = fault.New(fault.Denied, "flows.enrol_weak", "A passkey is required here, and setting up the first one needs more than a password or an e-mail.")
 	ErrDenied         = fault.New(fault.Denied, "flows.denied", "Your organization's sign-in rules refused this sign-in.")
+	ErrDelayed        = fault.New(fault.Denied, "flows.delayed", "Your second step was set up after a recovery, and does not count for this yet.")
 	ErrNoFinisher     = fault.New(fault.Internal, "flows.no_finisher", "This sign-in cannot be finished.")
 )
 

@@ -38,6 +38,8 @@ func (enroll) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) 
 // mayEnrol says why the person cannot set a second step up in this login.
 func (s State) mayEnrol(p policy.Effective, d demand, counting []Proof) *fault.Error {
 	switch {
+	case d.rung > RungOne && s.delayed(p).After(s.Now):
+		return ErrDelayed
 	case len(s.enrollable(p, d)) == 0:
 		return ErrNoFactor
 	case !slices.ContainsFunc(counting, s.countsAtHome):

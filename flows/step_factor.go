@@ -25,8 +25,14 @@ func (factor) Wants(p policy.Effective, s State) (bool, []Reason, *fault.Error) 
 	if s.met(p, d, counting) || s.postponed(p, d) {
 		return false, nil, nil
 	}
+	if s.FactorsKnown && d.strict && s.recovered(counting) {
+		return false, nil, nil // good for setting up another one, and nothing else (S12)
+	}
 	if !s.FactorsKnown || len(s.usable(p, d)) > 0 {
 		return true, d.why, nil
+	}
+	if s.mayEnrol(p, d, counting) == ErrEnrolWeak && slices.Contains(s.back(p, d), policy.AdminBypass) {
+		return true, d.why, nil // S12: with it the first one may be set up
 	}
 	// Nothing that would do is set up. Whoever sets one up proves the strongest they have first (S3).
 	return s.unprovedFactor(counting), append(d.why, Reason{Text: "Before another second step is set up, the one there is has to be shown."}), nil
@@ -59,10 +65,16 @@ func (s State) strongest() []mfa.Method {
 // offered are the methods that the page asks for.
 func (s State) offered(p policy.Effective) (demand, []mfa.Method) {
 	d := s.demand(p)
-	if list := s.usable(p, d); len(list) > 0 {
-		return d, list
+	list := s.usable(p, d)
+	if len(list) == 0 {
+		list = s.strongest()
 	}
-	return d, s.strongest()
+	for _, m := range s.back(p, d) {
+		if !slices.Contains(list, m) && (d.strict || len(list) == 0) {
+			list = append(list, m)
+		}
+	}
+	return d, list
 }
 
 func (factor) Ask(ctx context.Context, t *Turn) (Reply, error) {
@@ -108,7 +120,7 @@ func (t *Turn) question(step StepName, d demand, other bool) mfa.Question {
 	sub.Org, sub.OrgName, sub.App, sub.Place = at, org.Name, l.Request.App.Name, l.Request.Place
 	sub.Network = l.Request.Network
 	return mfa.Question{
-		ID: l.Ceremony, Bound: l.ID, Method: l.Method, Enrol: step == StepEnroll,
+		From: s.delayed(t.Policy), ID: l.Ceremony, Bound: l.ID, Method: l.Method, Enrol: step == StepEnroll,
 		Subject: sub,
 		Frame:   t.frame(step, d, other),
 	}
@@ -191,8 +203,19 @@ func (t *Turn) answered(ctx context.Context, step StepName, d demand, answer url
 		l.note(t.State.Now, audit.Step{Name: string(step), Text: "The person kept recovery codes."})
 		return nil
 	}
+	counting, _ := t.State.Counting(t.Policy)
+	if step == StepEnroll && d.strict && t.State.recovered(counting) {
+		l.note(t.State.Now, audit.Step{Name: string(step), Text: "A second step was set up after a recovery; the sign-in begins again with it.", Facts: map[string]string{"method": string(passed.Method)}})
+		l.restart()
+		return nil
+	}
 	l.Keeping = l.Keeping || step == StepEnroll && t.wayBack(d)
 	l.Proofs = append(l.Proofs, proofOf(passed))
+	if mfa.Recovers(passed.Method) { // all that was open before ended with it, and this login goes on
+		for i := range l.Proofs {
+			l.Proofs[i].Seen = t.Engine.Now()
+		}
+	}
 	l.note(t.State.Now, audit.Step{Name: string(step), Text: "The person proved themselves a second time.", Facts: map[string]string{"method": string(passed.Method)}})
 	return nil
 }
@@ -205,5 +228,5 @@ func proofOf(p mfa.Passed) Proof {
 
 // factsOf is what deciding needs of what somebody set up.
 func factsOf(e mfa.Enrollment) FactorFacts {
-	return FactorFacts{ID: e.ID, Method: e.Method, Org: e.Org, Label: e.Label, Since: e.CreatedAt}
+	return FactorFacts{ID: e.ID, Method: e.Method, Org: e.Org, Label: e.Label, Since: e.CreatedAt, From: e.CountsFrom}
 }

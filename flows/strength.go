@@ -47,6 +47,12 @@ func (s State) Rung(p policy.Effective, counting []Proof) Rung {
 	rung := RungNone
 	for _, q := range counting {
 		shown := s.shows(p, q)
+		if q.From.After(s.Now) { // set up after a recovery, not long enough ago (S12)
+			if shown != 0 {
+				rung = max(rung, RungOne)
+			}
+			continue
+		}
 		if shown == 0 || q.Channel != "" && slices.Contains(channels, q.Channel) {
 			continue // a remembered device, a recovery code; the same mailbox twice (S11)
 		}
@@ -55,7 +61,7 @@ func (s State) Rung(p policy.Effective, counting []Proof) Rung {
 			return RungPhr
 		}
 		all |= shown
-		rung = RungOne
+		rung = max(rung, RungOne)
 	}
 	if all.Kinds() >= 2 {
 		return RungTwo
@@ -155,17 +161,65 @@ type FactorFacts struct {
 	Org    directory.OrgID // where it counts, with all below
 	Label  string
 	Since  time.Time // when it was set up
+	From   time.Time // when it begins to count for step-up (S12); zero: at once
 }
 
 // usable are the person's methods that could answer the demand here, the safest first.
 func (s State) usable(p policy.Effective, d demand) []mfa.Method {
 	var out []mfa.Method
 	for _, m := range s.Methods {
-		if s.permits(p, d, m) && (d.rung < RungPhr || m == policy.Passkey) && s.holds(m) {
+		if s.permits(p, d, m) && (d.rung < RungPhr || m == policy.Passkey) && s.holds(m) && (d.rung <= RungOne || s.ripe(m)) {
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// ripe says whether the person has one of a method that counts for step-up by now.
+func (s State) ripe(m mfa.Method) bool {
+	return slices.ContainsFunc(s.Factors, func(f FactorFacts) bool {
+		return f.Method == m && s.Org.Chain.Has(f.Org) && !f.From.After(s.Now)
+	})
+}
+
+// delayed is when what is set up now begins to count for step-up (S12): some time after a recovery, which the
+// session may have seen long ago, and not before what was set up after one and is all that was shown.
+func (s State) delayed(p policy.Effective) time.Time {
+	var from time.Time
+	later := func(t time.Time) {
+		if t.After(from) {
+			from = t
+		}
+	}
+	shown := false
+	for _, q := range s.Proofs {
+		if mfa.Recovers(q.Method) && s.standing(q) {
+			later(s.Now.Add(policy.RecoveryDelay.In(p)))
+		}
+		shown = shown || q.Factor != "" && q.Method.Class() > policy.Unranked && !q.From.After(s.Now) && s.counts(q)
+	}
+	for _, f := range s.Factors {
+		if !shown && f.From.After(s.Now) {
+			later(f.From)
+		}
+	}
+	return from
+}
+
+// back are the ways back that the person has and policy allows. None is a step-up.
+func (s State) back(p policy.Effective, d demand) []mfa.Method {
+	var out []mfa.Method
+	for _, m := range s.Methods {
+		if d.rung <= RungOne && mfa.Recovers(m) && s.holds(m) && policy.RecoveryMethods.In(p).Allows(m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// recovered says whether this login itself went by a way back.
+func (s State) recovered(counting []Proof) bool {
+	return slices.ContainsFunc(counting, func(q Proof) bool { return mfa.Recovers(q.Method) && s.inLogin(q) })
 }
 
 // holds says whether the person set up one of a method that counts here.

@@ -165,6 +165,7 @@ type Ceremony struct {
 	Subject     Subject             `json:"-"`
 	Enrollments []Enrollment        `json:"-"` // the person's, of this method; all of them when enrolling
 	Frame       templates.StepFrame `json:"-"`
+	From        time.Time           `json:"-"` // when what is set up begins to count for step-up
 }
 
 // Keep puts the factor's own state into the ceremony.

@@ -33,6 +33,9 @@ type Service struct {
 	// Told is called in the transaction of every change of somebody's factors, to tell them by other
 	// channels; nil tells nobody.
 	Told func(ctx context.Context, s Subject, what Change) error
+	// End ends all that a person has open, in the transaction that it is called in; nil ends nothing. why is
+	// one of directory's Ended… constants.
+	End func(ctx context.Context, home directory.OrgID, person directory.PersonID, why string) error
 }
 
 // Change is what happened to somebody's second steps.
@@ -92,6 +95,9 @@ func (s *Service) Enrollable() []Method {
 	return out
 }
 
+// Recovers says whether a method is a way back for whoever lost their second step.
+func Recovers(m Method) bool { return m == policy.RecoveryCode || m == policy.AdminBypass }
+
 // Live says whether an enrollment may be used at all: whatever can be used up is not.
 func (s *Service) Live(e Enrollment) bool {
 	f, err := s.Factor(e.Method)
@@ -115,10 +121,12 @@ func (s *Service) Implicit(sub Subject) []Method {
 
 // Question is what a page needs to ask.
 type Question struct {
-	ID      string // of the ceremony so far; "" begins one
-	Bound   string
-	Method  Method
-	Enrol   bool
+	ID     string // of the ceremony so far; "" begins one
+	Bound  string
+	Method Method
+	Enrol  bool
+	// From is when what is set up begins to count for more than enrolling and signing in; zero: at once.
+	From    time.Time
 	Subject Subject
 	Frame   templates.StepFrame
 }
@@ -173,7 +181,7 @@ func (s *Service) page(ctx context.Context, c *Ceremony, q Question) (templates.
 
 // dress gives a ceremony what is not kept with it.
 func (s *Service) dress(ctx context.Context, c *Ceremony, q Question) error {
-	c.Now, c.Subject, c.Frame = s.Now(), q.Subject, q.Frame
+	c.Now, c.Subject, c.Frame, c.From = s.Now(), q.Subject, q.Frame, q.From
 	if c.Wrong != "" {
 		c.Frame.Error, c.Frame.Left = c.Wrong, TriesALogin-c.Tries
 	}
@@ -298,10 +306,18 @@ func (s *Service) use(ctx context.Context, c *Ceremony, p Passed) error {
 		left = s.left(*e, c.Now)
 		return nil
 	})
-	if err != nil || c.Method != policy.RecoveryCode {
+	if err != nil || !Recovers(c.Method) {
 		return err
 	}
-	if err := s.record(ctx, c, audit.RecoveryUsed, p.Enrollment); err != nil {
+	act := audit.RecoveryUsed
+	if c.Method == policy.AdminBypass {
+		act = audit.BypassUsed
+	}
+	if err := s.record(ctx, c, act, p.Enrollment); err != nil {
+		return err
+	}
+	// Whoever comes back after a loss shuts out whoever found what was lost (S12).
+	if err := s.end(ctx, c.Subject, directory.EndedRecovery); err != nil {
 		return err
 	}
 	return s.tell(ctx, c.Subject, Change{What: RecoveryUsed, Method: c.Method, Left: left, At: c.Now})
@@ -335,7 +351,7 @@ func (s *Service) enrol(ctx context.Context, c *Ceremony, f Factor, answer url.V
 	}
 	sub := c.Subject
 	made.ID, made.Realm, made.Home, made.Person, made.Org = directory.NewFactorID(c.Now), sub.Realm, sub.Home, sub.Person, sub.Org
-	made.Method, made.CreatedAt, made.LastUsed = c.Method, c.Now, c.Now
+	made.Method, made.CreatedAt, made.LastUsed, made.CountsFrom = c.Method, c.Now, c.Now, c.From
 	err = s.Tx.InTx(ctx, func(ctx context.Context) error {
 		for _, old := range same {
 			if what == FactorReplaced {
@@ -355,7 +371,7 @@ func (s *Service) enrol(ctx context.Context, c *Ceremony, f Factor, answer url.V
 	if err != nil {
 		return Passed{}, err
 	}
-	passed.Enrollment, passed.Method, passed.At, passed.Org = made.ID, c.Method, c.Now, made.Org
+	passed.Enrollment, passed.Method, passed.At, passed.Org, passed.From = made.ID, c.Method, c.Now, made.Org, made.CountsFrom
 	return passed, nil
 }
 

@@ -67,6 +67,9 @@ func (p CodePage) Way() string {
 // PhonePage asks for the number that codes are to be sent to ("number").
 type PhonePage struct{ StepFrame }
 
+// BypassPage asks for a code that an administrator made ("code").
+type BypassPage struct{ StepFrame }
+
 // RecoveryCodesPage shows a new set of recovery codes, once: "kept" with "1" says that its owner has them.
 type RecoveryCodesPage struct {
 	StepFrame
@@ -130,6 +133,7 @@ func (WebAuthnEnrollPage) Template() string { return "mfa/webauthn_enroll" }
 func (RecoveryPage) Template() string       { return "mfa/recovery" }
 func (RecoveryCodesPage) Template() string  { return "mfa/recovery_codes" }
 func (CodePage) Template() string           { return "mfa/code" }
+func (BypassPage) Template() string         { return "mfa/bypass" }
 func (PhonePage) Template() string          { return "mfa/phone" }
 func (StepsPage) Template() string          { return "mfa/steps" }
 

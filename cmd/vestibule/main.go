@@ -36,6 +36,7 @@ var commands = []command{
 	{"demo", "start a made-up world to click through, on this machine alone", runDemo},
 	{"policy", "show and change what organizations, realms and apps ask for", runPolicy},
 	{"guardrails", "show and change the platform's defaults and limits", runGuardrails},
+	{"factor", "list, remove and reset somebody's second steps, let them in once without", runFactor},
 	{"keys", "list and change signing keys, the sealing key and data keys", runKeys},
 	{"passwords", "make a list of passwords that nobody may use", runPasswords},
 	{"app", "register apps, show them, change their secrets, let them register themselves", runApp},

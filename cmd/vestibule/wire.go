@@ -286,7 +286,7 @@ func (h *house) secondSteps(ctx context.Context, c config, issuer *url.URL, shor
 	}
 	return &mfa.Service{
 		Factors: factors(h.store, c.Issuer, code.Way{Messages: h.messages, Pepper: h.store.Pepper, Fold: flows.NormalAddress, Host: issuer.Hostname()}),
-		Told:    h.tellFactor, Enrollments: h.store, Tries: h.store, Brief: short, Seal: seal, Tx: h.store, Audit: h.store, Now: c.Now,
+		Told:    h.tellFactor, End: h.directory.EndAll, Enrollments: h.store, Tries: h.store, Brief: short, Seal: seal, Tx: h.store, Audit: h.store, Now: c.Now,
 	}, nil
 }
 

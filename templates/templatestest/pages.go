@@ -79,6 +79,7 @@ func stepPages() []templates.Page {
 		templates.CodePage{StepFrame: wrong, Kind: "sms", To: "… 23", Sent: 1, Minutes: 10},
 		templates.CodePage{StepFrame: budget, Kind: "email", To: "p…@acmebank.example"},
 		templates.CodePage{StepFrame: enroll, Kind: "sms", To: "… 23", Sent: 1, Enrol: true, Resend: true, Minutes: 10},
+		templates.BypassPage{StepFrame: ask}, templates.BypassPage{StepFrame: wrong},
 		templates.PhonePage{StepFrame: enroll}, templates.PhonePage{StepFrame: number},
 		templates.RecoveryCodesPage{StepFrame: enroll, Codes: []string{
 			"k3mq-w7np-4xzd", "8rta-h5cv-2yqe", "m9fj-b6ks-7gup", "3wnx-d8pz-q4ha", "c5ve-r2ty-9kmb",
