@@ -217,7 +217,9 @@ func measure(ctx context.Context, p plan, dir, backend string, organizations int
 			r.start = took
 		}
 	}
-	time.Sleep(500 * time.Millisecond) // what the start left to do is done
+	if err := w.settle(); err != nil {
+		return r, err
+	}
 	if r.idle, _, err = resident(w.pid()); err != nil {
 		return r, err
 	}
