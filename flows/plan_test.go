@@ -251,7 +251,7 @@ func TestS33AGuestsAttributesAreNotThere(t *testing.T) {
 
 // S33: one budget for all conditions of a decision; what it does not pay for is not clear.
 func TestS33ConditionsOfOneDecisionShareABudget(t *testing.T) {
-	dear := `"` + strings.Repeat("a", 300) + `".matches("` + strings.Repeat("a", 200) + `b") && device.known`
+	dear := `("` + strings.Repeat("a", 300) + `" + org.handle).matches("` + strings.Repeat("a", 100) + `b")`
 	c, err := newCondition(dear, false, time.UTC)
 	if err != nil {
 		t.Fatal(err)

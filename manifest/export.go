@@ -275,7 +275,25 @@ func (e *exporter) organization(o directory.Org) {
 		rest = append(rest, pairOf{"theme", look})
 	}
 	rest = append(rest, e.policy(directory.PolicyLevel{Org: o.ID})...)
+	rest = append(rest, e.flow(o.ID)...)
 	e.item(head, form, rest, e.connections(o), e.domains(o), e.entitlements(o))
+}
+
+// flow is the organization's own sign-in flow, as it is published.
+func (e *exporter) flow(org directory.OrgID) []pairOf {
+	doc, own, err := e.Flows.Published(e.ctx, org)
+	if !e.attempt(err) || !own {
+		return nil
+	}
+	raw, err := json.Marshal(doc)
+	if !e.attempt(err) {
+		return nil
+	}
+	var plain any
+	if !e.attempt(json.Unmarshal(raw, &plain)) {
+		return nil
+	}
+	return []pairOf{{"flow", plain}}
 }
 
 func (e *exporter) connections(o directory.Org) []pairOf {

@@ -15,6 +15,7 @@ package manifest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -24,6 +25,7 @@ import (
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
 	"github.com/vestibule-id/vestibule/directory"
+	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
 	"github.com/vestibule-id/vestibule/policy"
@@ -77,6 +79,8 @@ type orgRecord struct {
 	form          patch // of orgForm
 	theme         patch // of themes.Theme
 	themed        bool
+	flow          *flows.Document // nil with flowed: the organization's own flow is taken back
+	flowed        bool
 	policy        *policyRecord
 	domains       []domainRecord
 	connections   []connectionRecord
@@ -409,6 +413,22 @@ func (d *parse) handle(v yamlfile.Value) string {
 	return h
 }
 
+// flow reads an organization's sign-in flow; null takes it back.
+func (d *parse) flow(v yamlfile.Value) (*flows.Document, bool) {
+	if v.Null() {
+		return nil, true
+	}
+	raw, err := json.Marshal(d.Plain(v))
+	if err == nil {
+		var doc flows.Document
+		if doc, err = flows.ParseDocument(raw); err == nil {
+			return &doc, true
+		}
+	}
+	d.Say(v, "%s (%v)", flows.ErrFlowMalformed.Public, errors.Unwrap(err))
+	return nil, false
+}
+
 func (d *parse) org(v yamlfile.Value, above *orgRecord) {
 	o := &orgRecord{at: v.Place(), above: above}
 	known := map[string]func(yamlfile.Value){
@@ -418,6 +438,7 @@ func (d *parse) org(v yamlfile.Value, above *orgRecord) {
 		"parent":      func(v yamlfile.Value) { o.parent = d.Text(v) },
 		"policy":      d.policy(&o.policy),
 		"theme":       func(v yamlfile.Value) { o.theme, o.themed = themeShape.read(d.reader, v), true },
+		"flow":        func(v yamlfile.Value) { o.flow, o.flowed = d.flow(v) },
 		"domains":     d.each(func(v yamlfile.Value) { o.domains = append(o.domains, d.domain(v)) }),
 		"connections": d.each(func(v yamlfile.Value) { o.connections = append(o.connections, d.connection(v)) }),
 		"apps":        d.each(func(v yamlfile.Value) { o.apps = append(o.apps, d.entitlement(v)) }),

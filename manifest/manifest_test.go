@@ -26,6 +26,8 @@ import (
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
 	"github.com/vestibule-id/vestibule/manifest"
+	"github.com/vestibule-id/vestibule/mfa"
+	"github.com/vestibule-id/vestibule/policy"
 	"github.com/vestibule-id/vestibule/store"
 )
 
@@ -62,7 +64,9 @@ func worldAt(t *testing.T, dir string, beside bool) *world {
 			Connections: &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: time.Now},
 			Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 			Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
-			Lists:       db, Revisions: db, Now: time.Now,
+			Flows: &flows.FlowService{Flows: db, Terms: db, Directory: people, Methods: func() []mfa.Method { return []mfa.Method{policy.TOTP, policy.Passkey} },
+				Tx: db, Audit: db, Now: time.Now},
+			Lists: db, Revisions: db, Now: time.Now,
 			Fetch: func(_ context.Context, address string, _ []string) ([]byte, error) {
 				raw, err := os.ReadFile(filepath.Join("..", "examples", "idp-metadata.xml"))
 				if address != "https://id3.mexbanco.example/metadata" {

@@ -52,6 +52,7 @@ type Service struct {
 	Connections *upstream.Service
 	Broker      *broker.Broker
 	Themes      *flows.ThemeService
+	Flows       *flows.FlowService
 	Lists       Lists
 	Revisions   Revisions
 	Now         func() time.Time
@@ -161,6 +162,9 @@ func refused(at yamlfile.Place, err error) error {
 		return err
 	}
 	said := f.Public
+	if bad, ok := errors.AsType[*flows.InvalidFlow](err); ok {
+		said = bad.Error() // and where
+	}
 	if cause := f.Unwrap(); cause != nil {
 		said = strings.TrimSuffix(said, ".") + ": " + cause.Error() + "."
 	}

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"reflect"
@@ -80,6 +81,7 @@ func (p *planner) org(rec *orgRecord) {
 		p.policy(rec.policy.at, "organization", rec.realm+"/"+rec.handle, directory.PolicyLevel{Org: state.ID}, "", state.fresh, rec.policy)
 	}
 	p.theme(rec, state)
+	p.flow(rec, state)
 }
 
 // reserved says whether an organization is that of the platform's operators, or below it (S60).
@@ -218,6 +220,32 @@ func (p *planner) theme(rec *orgRecord, state *orgState) {
 			return nil
 		})
 	})
+}
+
+// flow plans an organization's sign-in flow: what is published is left, or replaced by a new version.
+func (p *planner) flow(rec *orgRecord, state *orgState) {
+	if !rec.flowed {
+		return
+	}
+	var before []byte
+	if !state.fresh {
+		doc, own, err := p.Flows.Published(p.ctx, state.ID)
+		if !p.found(err) {
+			return
+		}
+		if own {
+			before, _ = json.Marshal(doc)
+		}
+	}
+	var after []byte
+	if rec.flow != nil {
+		after, _ = json.Marshal(rec.flow)
+	}
+	if bytes.Equal(before, after) {
+		return
+	}
+	p.step(rec.at, Change{Kind: Alter, Noun: "flow", Name: rec.realm + "/" + rec.handle, ID: string(state.ID), Fields: []Field{{Name: "flow", Before: string(before), After: string(after)}}},
+		func(ctx context.Context) error { return p.Flows.SetFlow(ctx, p.actor, state.ID, rec.flow) })
 }
 
 // orgOf finds the organization that a reference means: one of the files, or one that is there.

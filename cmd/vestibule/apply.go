@@ -17,12 +17,15 @@ import (
 
 	"github.com/vestibule-id/vestibule/broker"
 	"github.com/vestibule-id/vestibule/broker/upstream"
+	"github.com/vestibule-id/vestibule/delivery"
 	"github.com/vestibule-id/vestibule/directory"
 	"github.com/vestibule-id/vestibule/flows"
 	"github.com/vestibule-id/vestibule/internal/fault"
 	"github.com/vestibule-id/vestibule/internal/outbound"
 	"github.com/vestibule-id/vestibule/internal/yamlfile"
 	"github.com/vestibule-id/vestibule/manifest"
+	"github.com/vestibule-id/vestibule/mfa"
+	"github.com/vestibule-id/vestibule/mfa/code"
 	"github.com/vestibule-id/vestibule/store"
 )
 
@@ -177,6 +180,7 @@ func manifestService(db *store.Store) *manifest.Service {
 		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: time.Now},
 		Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 		Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
+		Flows:       flowService(db, people, &mfa.Service{Factors: factors(db, "", code.Way{Messages: &delivery.Post{Sends: delivery.Offers{Mail: true, SMS: true}}})}, time.Now),
 		Lists:       db, Revisions: db, Now: time.Now, Fetch: fetcher(),
 	}
 }

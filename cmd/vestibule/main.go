@@ -37,6 +37,7 @@ var commands = []command{
 	{"policy", "show and change what organizations, realms and apps ask for", runPolicy},
 	{"guardrails", "show and change the platform's defaults and limits", runGuardrails},
 	{"factor", "list, remove and reset somebody's second steps, let them in once without", runFactor},
+	{"flow", "show, draft, publish and roll back organizations' sign-in flows", runFlow},
 	{"keys", "list and change signing keys, the sealing key and data keys", runKeys},
 	{"passwords", "make a list of passwords that nobody may use", runPasswords},
 	{"app", "register apps, show them, change their secrets, let them register themselves", runApp},
