@@ -180,7 +180,7 @@ func manifestService(db *store.Store) *manifest.Service {
 		Connections: &upstream.Service{Connections: db, Protocols: protocols(), Revocations: db, Tx: db, Audit: db, Now: time.Now},
 		Broker:      &broker.Broker{Apps: db, Directory: people, Tx: db, Audit: db, Now: time.Now},
 		Themes:      &flows.ThemeService{Themes: db, Tx: db, Audit: db, Now: time.Now},
-		Flows:       flowService(db, people, &mfa.Service{Factors: factors(db, "", code.Way{Messages: &delivery.Post{Sends: delivery.Offers{Mail: true, SMS: true}}})}, time.Now),
+		Flows:       flowService(db, people, &mfa.Service{Factors: factors(db, "https://localhost", code.Way{Messages: &delivery.Post{Sends: delivery.Offers{Mail: true, SMS: true}}})}, time.Now),
 		Lists:       db, Revisions: db, Now: time.Now, Fetch: fetcher(),
 	}
 }
