@@ -211,6 +211,7 @@ func (p *Post) Run(ctx context.Context) {
 func (p *Post) record(ctx context.Context, a Alarm) error {
 	once := Charge{Key: p.keyed("alarm", string(a.Kind)+" "+a.Of+" "+a.Org), Cost: 1, Most: 1, Per: day}
 	now := p.Now()
+	id := p.NewEntry(now) // one, however often the function runs
 	err := p.Tx.InTx(ctx, func(ctx context.Context) error {
 		refused, err := p.Budgets.Charge(ctx, []Charge{once})
 		if err != nil {
@@ -219,7 +220,7 @@ func (p *Post) record(ctx context.Context, a Alarm) error {
 		if len(refused) > 0 {
 			return &usedUp{once}
 		}
-		return p.Audit.Record(ctx, audit.Entry{ID: p.NewEntry(now), At: now, Org: a.Org, Actor: audit.Ref{Kind: "engine"}, Action: audit.BudgetUsedUp,
+		return p.Audit.Record(ctx, audit.Entry{ID: id, At: now, Org: a.Org, Actor: audit.Ref{Kind: "engine"}, Action: audit.BudgetUsedUp,
 			Target: audit.Ref{Kind: "budget", ID: a.Of}, Detail: map[string]string{"kind": string(a.Kind)}})
 	})
 	if _, already := errors.AsType[*usedUp](err); already {
