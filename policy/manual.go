@@ -30,7 +30,6 @@ type Setting struct {
 var pending = map[string]bool{
 	"mfa.admins":          true,
 	"mfa.remember_device": true,
-	"recovery.delay":      true,
 	"session.step_up_age": true,
 	"login.when_idp_down": true,
 	"identity.level":      true,
