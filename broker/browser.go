@@ -58,10 +58,10 @@ func (j jar) Save(_ *http.Request, w http.ResponseWriter, s *sessions.Session) e
 // secrets are the session secrets that the browser brought, the current one first.
 func (b *Broker) secrets(r *http.Request) []string {
 	s, err := jar{b.Cookies}.Get(r, sessionCookie)
-	if err != nil || len(s.ID) > maxSessions*(datedLen+1) {
+	if err != nil || len(s.ID) > maxSessions*(secretLen+1) {
 		return nil
 	}
-	return slices.DeleteFunc(strings.Split(s.ID, "."), func(v string) bool { return len(v) != datedLen && len(v) != secretLen })
+	return slices.DeleteFunc(strings.Split(s.ID, "."), func(v string) bool { return len(v) != secretLen })
 }
 
 // setSecrets gives the browser its sessions. It keeps them when it is closed, until a time, where each one's
@@ -112,7 +112,7 @@ type brought struct {
 func (b *Broker) browserSessions(ctx context.Context, r *http.Request) ([]brought, error) {
 	var out []brought
 	for _, secret := range b.secrets(r) {
-		s, err := b.Sessions.SessionByToken(ctx, keyOf(secret))
+		s, err := b.Sessions.SessionByToken(ctx, hashOf(secret))
 		if errors.Is(err, ErrSessionNotFound) {
 			continue
 		}

@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vestibule-id/vestibule/directory"
 )
 
-// An authorization code is a date, 256 random bits, a dot, and a sealed label that says what the code was issued
+// An authorization code is 256 random bits, a dot, and a sealed label that says what the code was issued
 // for. Only the whole of it is worth anything, and the label decides nothing: what a code stands for is
 // found by a hash of it and of all that its redemption must show, so one wrong value finds nothing at all.
 // The label is how operators and developers learn which value it was, and of which login, without anything
@@ -49,7 +51,7 @@ func (b *Broker) newCode(l codeLabel) (string, error) {
 	if len(l.trace) != labelTrace {
 		return "", errLabel
 	}
-	secret := newDated(l.at)
+	secret := directory.NewSecret()
 	aead, err := b.labelCipher(secret)
 	if err != nil {
 		return "", err
@@ -90,7 +92,7 @@ func labelled(value string) (h [labelHash]byte) {
 func (b *Broker) labelOf(code string) (l readLabel, ok bool) {
 	secret, rest, _ := strings.Cut(code, ".")
 	sealed, err := base64.RawURLEncoding.DecodeString(rest)
-	if err != nil || len(secret) != datedLen || len(sealed) > 2*labelLen {
+	if err != nil || len(secret) != secretLen || len(sealed) > 2*labelLen {
 		return l, false
 	}
 	aead, err := b.labelCipher(secret)

@@ -112,7 +112,7 @@ func (b *Broker) exchangeOnce(ctx context.Context, app App, subject inspected, m
 	}
 	g := TokenGrant{
 		ID: directory.NewGrantID(now), Kind: ByExchange, Org: from.Org, Realm: from.Realm, App: app.ID, Person: from.Person, Session: from.Session,
-		CodeHash: keyOf(newDated(now)), Scope: m.scope, AuthTime: from.AuthTime, Offline: from.Offline, Proofs: from.Proofs, Opened: from.Opened,
+		CodeHash: hashOf(directory.NewSecret()), Scope: m.scope, AuthTime: from.AuthTime, Offline: from.Offline, Proofs: from.Proofs, Opened: from.Opened,
 		Actor: m.actor, Parent: from.ID, CreatedAt: now, ExpiresAt: ends,
 	}
 	m.grant = g.ID

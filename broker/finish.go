@@ -227,9 +227,9 @@ func (b *Broker) open(ctx context.Context, s *signIn, r *http.Request, res flows
 	if err != nil {
 		return err
 	}
-	s.secret = newDated(now)
+	s.secret = directory.NewSecret()
 	s.session = Session{
-		ID: directory.NewSessionID(now), TokenHash: keyOf(s.secret), Realm: a.person.Realm, Person: a.person.ID, Home: a.person.Home,
+		ID: directory.NewSessionID(now), TokenHash: hashOf(s.secret), Realm: a.person.Realm, Person: a.person.ID, Home: a.person.Home,
 		CreatedAt: now, Ends: now.Add(ends), Device: device(r.UserAgent()),
 	}
 	s.session.prove(res.Fresh)
@@ -295,7 +295,7 @@ func (b *Broker) raise(ctx context.Context, s *signIn, proved bool, mark func(*S
 		return nil // nothing to write
 	}
 	if proved {
-		s.secret = newDated(s.admission.at)
+		s.secret = directory.NewSecret()
 	}
 	return b.Sessions.UpdateSession(ctx, s.session.Home, s.session.ID, func(t *Session) error {
 		if !t.Ended.IsZero() {
@@ -304,7 +304,7 @@ func (b *Broker) raise(ctx context.Context, s *signIn, proved bool, mark func(*S
 		t.prove(res.Fresh)
 		mark(t)
 		if proved {
-			t.TokenHash = keyOf(s.secret)
+			t.TokenHash = hashOf(s.secret)
 		}
 		s.session = *t
 		return nil

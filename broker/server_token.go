@@ -300,7 +300,7 @@ func (b *Broker) grant(ctx context.Context, app App, g codeGrant, in redemption,
 	}
 	t := TokenGrant{
 		ID: directory.NewGrantID(now), Kind: cmp.Or(g.Kind, ByCode), Org: g.Org, Realm: g.Realm, App: g.App, Person: g.Person, Session: g.Session, SID: g.SID,
-		CodeHash: keyOf(in.code), BoundHash: g.Bound, Scope: g.Scope, Resources: g.Resources, Claims: g.Claims, AuthTime: a.authTime,
+		CodeHash: hashOf(in.code), BoundHash: g.Bound, Scope: g.Scope, Resources: g.Resources, Claims: g.Claims, AuthTime: a.authTime,
 		Proofs: a.proofs, Opened: openedIn(held, g.Org), CreatedAt: now, ExpiresAt: now.Add(policy.AccessLifetime.In(a.policy)),
 	}
 	if !app.confidential() {
@@ -371,7 +371,7 @@ func notAdmitted(err error, refused *oauthError) error {
 // replayed revokes the grant of a code that is shown again with everything that belongs to it (RFC 6749
 // section 4.1.2): either the app repeats itself or somebody has all its secrets.
 func (b *Broker) replayed(ctx context.Context, code string, bound [sha256.Size]byte) error {
-	t, err := b.Tokens.TokenByCode(ctx, keyOf(code))
+	t, err := b.Tokens.TokenByCode(ctx, hashOf(code))
 	if errors.Is(err, ErrGrantNotFound) || err == nil && (t.BoundHash != bound || !t.RevokedAt.IsZero()) {
 		return errInvalidGrant
 	}

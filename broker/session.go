@@ -13,7 +13,7 @@ import (
 // holds proofs; what they are worth is computed for each organization and app when asked (S2).
 type Session struct {
 	ID        directory.SessionID // public: the account page and the record show it
-	TokenHash [sha256.Size]byte   // of what the cookie holds, see keyOf
+	TokenHash [sha256.Size]byte   // SHA-256 of what the cookie holds
 	Realm     directory.RealmID
 	Person    directory.PersonID
 	Home      directory.OrgID // the person's home: its limits end the session

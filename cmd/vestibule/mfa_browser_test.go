@@ -40,6 +40,8 @@ func TestBrowserSetsUpAnAuthenticatorAppAndIsAskedForItsCode(t *testing.T) {
 		p.Screenshot(name + "-enrol-wrong")
 		p.Fill("6-digit code", key.code(0))
 		p.Click("Turn on")
+		p.Screenshot(name + "-codes")
+		p.Click("I have kept them")
 		p.See("Signed in at acme")
 		s.clock.pass(time.Minute)
 		q := p.NewContext()

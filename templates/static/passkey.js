@@ -1,4 +1,3 @@
-// Passkeys: asks the browser what a form's data-options say and posts what comes. What fails is told here.
 const $ = (s, r = document) => r.querySelectorAll(s);
 const bytes = (s) => Uint8Array.from(atob(s.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
 const text = (b) => b && btoa(String.fromCharCode(...new Uint8Array(b))).replace(/[+/=]/g, (c) => ({ '+': '-', '/': '_' })[c] ?? '');
@@ -29,6 +28,7 @@ for (const form of there ? $('form[data-passkey]') : []) {
       if (!signal.aborted && !mediation) say(e.name);
     }
   };
+  addEventListener('pagehide', () => waiting?.abort()); // or Back shows no page
   form.querySelector('button[data-needs]').addEventListener('click', () => ask());
   if (form.dataset.passkey === 'any') PublicKeyCredential.isConditionalMediationAvailable?.().then((yes) => yes && ask('conditional'));
 }
