@@ -193,9 +193,11 @@ func TestBrowserBackAndReloadDoNoHarm(t *testing.T) {
 		p.Press("Enter")
 		p.WaitURL(s.acme.idp.Base)
 		p.Reload()
-		p.Back() // to a page of the step that is over
-		p.Fill("identifier", "ada@retail.example")
-		p.Press("Enter")
+		p.Back() // to a page of the step that is over, or, where the browser asks for it anew, to where the login is
+		if strings.HasPrefix(p.URL(), s.url) {
+			p.Fill("identifier", "ada@retail.example")
+			p.Press("Enter")
+		}
 		p.WaitURL(s.acme.idp.Base) // the step that is next
 		p.Click("Continue as Ada acme")
 		p.See("Signed in at acme")
