@@ -73,15 +73,21 @@ func TestS17AFailedCommitFailsEveryCallerOfTheGroup(t *testing.T) {
 	must(t, record(t.Context(), s, "ent_after")) // the writer lives on
 }
 
+// commitBy changes how the writer commits, from within it: the background writes too.
+func commitBy(t *testing.T, s *Store, by func(*conn) error) {
+	t.Helper()
+	_ = s.InTx(t.Context(), func(context.Context) error { lite(s).main.commit = by; return nil }) // it may be the first to fail
+}
+
 // S17: two callers must not both believe that they won, whatever the disk does.
 func TestS17AnItemIsNotSpentByAFailedCommit(t *testing.T) {
 	s := openTest(t, options(t, storetest.NewClock()))
-	lite(s).main.commit = func(*conn) error { return errDisk }
+	commitBy(t, s, func(*conn) error { return errDisk })
 	until := s.now().Add(time.Hour)
 	if err := s.Spend(t.Context(), "org_a", "assertion", "a1", until); !errors.Is(err, ErrUnavailable) {
 		t.Fatal(err)
 	}
-	lite(s).main.commit = commit
+	commitBy(t, s, commit)
 	must(t, s.Spend(t.Context(), "org_a", "assertion", "a1", until))
 	if err := s.Spend(t.Context(), "org_a", "assertion", "a1", until); !errors.Is(err, upstream.ErrReplay) {
 		t.Fatal(err)
