@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/vestibule-id/vestibule/internal/fault"
 )
@@ -115,7 +116,7 @@ func (b bound) allows(r rule, own any) error {
 	if r.tighter(b.limit, own) != own {
 		why := ""
 		if b.reason != "" {
-			why = " The reason given there: " + b.reason
+			why = " The reason given there: " + strings.TrimRight(b.reason, ". ") + "."
 		}
 		return say(ErrLooser, "%s: %s is looser than %s, the loosest that %s allows. Only whoever set that can change it there.%s",
 			r.title(), r.show(own), r.show(b.limit), b.by, why)
